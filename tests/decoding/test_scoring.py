@@ -18,7 +18,7 @@ from gac_app.decoding.contexts import SessionStopped, Wait
 from gac_app.decoding.member import InlineMember
 from gac_app.decoding.rules.weights import LEAST_LOG_PROB
 from gac_app.decoding.scoring import Score, SingleFlightCache, single_flight
-from gac_app.errors import MemberError
+from gac_app.errors import MemberError, RequestError
 from gac_app.models.sequence import KVSequence
 from tests.decoding.conftest import make
 from tests.decoding.toy import Toy, model_of, tokenisations, toy_ensemble, toys
@@ -58,6 +58,15 @@ def test_what_a_sharp_model_finds_improbable_is_not_rounded(alignment: str, nats
     assert both.log_prob == pytest.approx(10 - nats + math.log((1 + math.exp(-10)) / 2), rel=1e-6)
     (impossible,) = ensemble.score("x", ["c"], settings, raw=True)
     assert impossible.log_prob == LEAST_LOG_PROB
+
+
+@pytest.mark.parametrize("name", ["unite", "contrastive"])
+def test_a_rule_that_rules_texts_out_scores_none(name: str) -> None:
+    ensemble = make(1, 2)
+    settings = ensemble.config.settings_from({"combine": name})
+    with pytest.raises(RequestError, match=f"combine: by '{name}'"):
+        ensemble.score("the", [" model"], settings, raw=True)
+    assert ensemble.score("the", [" model"], settings, alone="m1", raw=True)
 
 
 def test_rules_of_whole_distributions_end_at_float32() -> None:

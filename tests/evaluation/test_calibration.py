@@ -66,6 +66,11 @@ class TestErrors:
         theirs = multiclass_calibration_error(torch.tensor(probs_NC), answers_N, num_choices, n_bins=15)
         assert calibration_of(scored).ece == pytest.approx(float(theirs), abs=1e-6)
 
+    def test_questions_may_have_different_numbers_of_choices(self) -> None:
+        found = calibration_of([ScoredChoices((0.0, 0.0), 0), ScoredChoices((0.0, 0.0, math.log(2)), 2)])
+        # Places: 0 -> 1/2 and 1/4 (one right), 1 -> 1/2 and 1/4 (none), 2 -> 1/2 (right), each in bins of their own.
+        assert found.classwise_ece == pytest.approx(((0.5 + 0.25) / 2 + (0.5 + 0.25) / 2 + 0.5) / 3)
+
     def test_exactly_one_has_a_bin_of_its_own(self) -> None:
         confidences_N, hits_N = np.array([1.0, 0.97, 0.96]), np.array([1, 0, 1])
         bins = equal_width_bins(confidences_N, hits_N)

@@ -5,7 +5,7 @@ import { LOCALE } from "./words.js";
 /** A moment as this browser's language writes it. */
 export const moment = (iso) => new Date(iso).toLocaleString(LOCALE, { dateStyle: "medium", timeStyle: "short" });
 
-/** For the server: when a day begins, or one that is later; "" for no day. A day may have 23 or 25 hours. */
+/** The moment at which a day begins, or the day `daysLater`, as the server reads it; "" for no day. Days may have 23 or 25 hours. */
 export function startOf(day, daysLater = 0) {
   const at = new Date(`${day}T00:00`);
   if (Number.isNaN(at.getTime())) return "";
