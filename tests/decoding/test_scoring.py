@@ -131,6 +131,28 @@ class Settled(Toy):
         return {**dict(self.after_ab if text.endswith(b"ab") else self.given), b"": 0.1}
 
 
+@pytest.mark.parametrize(("whole", "expected"), [(0.7, 0.7 / 2), (0.01, (0.5 + 0.1) / 2 * (0.4 + 0.79) / 2)])
+def test_under_the_paper_the_likeliest_cut_counts(whole: float, expected: float) -> None:
+    """Of `ab` in one piece, which the first member does not know, and in two."""
+    letters = Settled((b"a", b"b"), 0, given=((b"a", 0.5), (b"b", 0.4)))
+    pairs = Settled((b"a", b"ab", b"b"), 0, given=((b"a", 0.1), (b"ab", whole), (b"b", 0.8 - whole)))
+    ensemble = toy_ensemble([letters, pairs], mode="every-step", alignment="paper")
+    (score,) = ensemble.score(PROMPT, ["ab"], raw=True)
+    assert math.exp(score.log_prob) == pytest.approx(expected, rel=LATITUDE)
+
+
+def test_by_agreement_who_reads_a_piece_as_two_calls_nobody() -> None:
+    """After `ab` they disagree, but one has just read it as two tokens: the gate counts alone."""
+    one = Settled(
+        (b"a", b"ab", b"b"), 0, given=((b"ab", 0.5), (b"a", 0.3), (b"b", 0.1)), after_ab=((b"a", 0.6), (b"b", 0.3))
+    )
+    other = Settled((b"a", b"b"), 0, given=((b"a", 0.5), (b"b", 0.4)), after_ab=((b"a", 0.4), (b"b", 0.5)))
+    ensemble = toy_ensemble([one, other], mode="agreement", alignment="paper")
+    (score,) = ensemble.score(PROMPT, ["aba"], raw=True)
+    assert score.log_prob == pytest.approx(math.log((0.5 / 2) * 0.6), rel=LATITUDE)
+    assert (score.num_steps, score.num_ensembled) == (2, 1)
+
+
 def test_bytes_under_a_gate_are_scored_by_the_gate_s_tokens() -> None:
     """The other member ends a token after four letters only, which no gate that decides alone waits for."""
     gate = Settled((b"a", b"b"), 0, given=((b"a", 0.5), (b"b", 0.4)), after_ab=((b"a", 0.6), (b"b", 0.3)))
