@@ -236,6 +236,7 @@ def test_a_burst_of_runs_tells_only_those_that_move(desks: list[Desk], monkeypat
         ("y/bob", ["x/ann", "x/ann"], 1),
         ("y/bob", ["x/ann", "x/cyd", "x/ann"], 2),  # the visitor with most, of the client with most
         ("y/bob", ["x/cyd", "x/ann", "x/ann", "x/cyd", "x/cyd"], 4),
+        ("y/bob", ["x/ann", "x/ann", "x/cyd"], 1),  # not the last that came
         ("y/bob", ["y/bob", "x/ann", "x/ann"], None),
         ("y/bob", ["y/bob", "x/ann", "x/ann", "x/ann"], 3),
         ("x/bob", ["x/ann", "x/ann", "x/cyd"], 1),  # within the client

@@ -187,6 +187,16 @@ def test_battles_to_publish_are_found_without_a_key(store: Store, monkeypatch: p
     assert store.battles.agreed() == [(kept.battle_id, 2)]
 
 
+def test_a_vote_after_an_undone_one_stands(store: Store, other: Store) -> None:
+    battle = judged(store, body={**BODY, "consent": True})
+    store.battles.judge(ALICE, battle.battle_id, NewJudgement(position=1, kind="undo")).result()
+    (undone,) = store.battles.export()
+    again = {**undone.judgements[0], "id": new_id(), "position": 2}
+    other.import_records([], [replace(undone, judgements=(*undone.judgements, again))]).result()
+    assert [vote.battle_id for vote in (*other.battles.cast(), *other.battles.votes())] == [battle.battle_id] * 2
+    assert other.battles.agreed() == [(battle.battle_id, 3)]
+
+
 def test_what_was_judged_here_since_counts(store: Store, other: Store) -> None:
     """A vote was taken back here, and got a remark where it was copied to."""
     battle = judged(store)
