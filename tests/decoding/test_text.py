@@ -44,6 +44,7 @@ def test_pieces_of_any_bytes_decode_as_the_whole_does(data: bytes, at: list[int]
     stops=st.lists(st.text("abE\né", min_size=1, max_size=4), max_size=3),
 )
 @example(text="aab", at=[1, 2], stops=["aab"])  # it begins anew within itself
+@example(text="abE", at=[], stops=["E", "b"])  # one token completes both
 def test_a_stop_string_ends_the_text_and_no_part_of_it_is_shown(text: str, at: list[int], stops: list[str]) -> None:
     found = [text.find(stop) for stop in stops if stop in text]
     result, batches = stream(cut(text.encode(), at), tuple(stops))

@@ -17,15 +17,16 @@ from typer.testing import CliRunner
 from gac_app import cli
 from gac_app.errors import RequestError
 from gac_app.evaluation import studies
+from gac_app.evaluation.running import parse_system
 from gac_app.evaluation.studies.planting import planted, spoilt_sentence
 from gac_app.evaluation.studies.result import StudyResult, Table, explained
 from gac_app.evaluation.studies.snowballing import words_kept
 from gac_app.evaluation.studies.study import studies as found_studies
-from gac_app.evaluation.studies.thresholds import Thresholds, pareto_front
+from gac_app.evaluation.studies.thresholds import Thresholds, judge_sweep, pareto_front
 from gac_app.evaluation.tasks.questions import Question
 from gac_app.evaluation.tasks.task import load_task
 from tests.evaluation.conftest import call
-from tests.evaluation.fakes import CAPITALS, CONFIG
+from tests.evaluation.fakes import CAPITALS, CONFIG, marked
 
 POINTS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=12)
 
@@ -51,6 +52,19 @@ def test_the_front_holds_the_best_at_every_price(points: list[tuple[float, float
 def test_what_cannot_be_swept_is_told(changes: dict[str, str], culprit: str) -> None:
     with pytest.raises(RequestError, match=culprit):
         Thresholds(**changes).curves(CONFIG)
+
+
+def test_the_cheapest_threshold_that_reaches_is_recommended() -> None:
+    """Of equally cheap ones the most accurate; members alone are told apart."""
+    tried = {"alone:a": (0, 40), "gate@0.2": (1, 20), "gate@0.4": (2, 36), "gate@0.6": (2, 38), "gate@0.8": (3, 40)}
+    found = judge_sweep(
+        {
+            parse_system(name, CONFIG): marked("x" * right + "." * (40 - right), num_tokens=4, num_ensembled=ensembled)
+            for name, (ensembled, right) in {**tried, "every-step": (4, 38)}.items()
+        }
+    )
+    assert found.recommended
+    assert (found.recommended.system.name, found.sufficient_members) == ("gate@0.6", ["a"])
 
 
 @pytest.mark.slow

@@ -105,6 +105,8 @@ def test_one_file_of_a_repository_is_fetched_once(hub: FakeHub, cache: Path, rev
     assert (files.kind, files.path.read_bytes()) == ("gguf", GGUF)
     assert files_in(cache) == {"tiny.gguf", ".lock"}
     assert (seen[-1].num_bytes, seen[-1].total_bytes) == (len(GGUF), len(GGUF))
+    asked = f"/org/tiny/resolve/{revision[1:] or 'main'}/q4/m.gguf"
+    assert {request.split()[1] for request in hub.requests} == {asked}
     hub.requests.clear()
     assert find(cache, **config) == files
     assert hub.requests == []
