@@ -53,6 +53,17 @@ def test_project_equals_the_slow_reference(
         torch.testing.assert_close(probs_NU, expected, atol=1e-6, rtol=1e-4)
 
 
+@pytest.mark.parametrize("end_ids", [[4, 5], [4], []])
+def test_control_tokens_that_are_kept_count_as_the_end(end_ids: list[int]) -> None:
+    vocab = vocabulary([b"a", b"b", b"a", None, None, None, b"a"], end_ids=end_ids)
+    union = UnionVocabulary([b"a", b"b", b"c"])
+    logits_NV = torch.tensor([[0.1, 0.2, 0.1, 0.2, 0.1, 0.1, 0.2]]).log()
+    mapping, expected_NU = VocabMapping(vocab, union, keeps_control=True), torch.tensor([[0.4, 0.2, 0.0, 0.4]])
+    torch.testing.assert_close(mapping._project_logits(logits_NV), expected_NU)
+    torch.testing.assert_close(mapping.project_logs(logits_NV), expected_NU.log())
+    torch.testing.assert_close(mapping.project(logits_NV), expected_NU)
+
+
 def test_nothing_is_lost_beside_a_likely_control_token() -> None:
     vocab = vocabulary([b"a", b"b", None])
     probs_NU = VocabMapping(vocab, UnionVocabulary([b"a", b"b"])).project(torch.tensor([[1.0, 0.0, 400.0]]))
