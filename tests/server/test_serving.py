@@ -104,10 +104,13 @@ def test_sigterm_amid_a_fetch_leaves_no_pip_and_no_half_file(
             monkeypatch.setenv(f"PIP_{name}", value)
         command = [sys.executable, "-m", "gac_app", "serve", "--port", str(port), "--config", str(tmp_path / "c.yaml")]
         with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL) as process:
-            assert index.asked.wait(WAIT_S)
-            (pip,) = psutil.Process(process.pid).children()
-            process.terminate()
-            process.wait(SOON_S)
+            try:
+                assert index.asked.wait(WAIT_S)
+                (pip,) = psutil.Process(process.pid).children()
+                process.terminate()
+                process.wait(SOON_S)
+            finally:
+                process.kill()
         pip.wait(SOON_S)
         index.waits = False
         del index.wheels[wheels[0].name]  # what was finished is not fetched again
