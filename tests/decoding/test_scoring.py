@@ -141,6 +141,17 @@ def test_under_the_paper_the_likeliest_cut_counts(whole: float, expected: float)
     assert math.exp(score.log_prob) == pytest.approx(expected, rel=LATITUDE)
 
 
+def test_under_the_paper_the_union_s_own_cut_counts_too() -> None:
+    """Of `abba` as `ab`, `ba`, where each member knows one of the two."""
+    letters = (b"a", 0.01), (b"b", 0.01)
+    members = [
+        Settled((b"a", b"b", pair), 0, given=(*letters, (pair, 0.88)), after_ab=(*letters, (pair, 0.88)))
+        for pair in (b"ab", b"ba")
+    ]
+    (score,) = toy_ensemble(members, mode="every-step", alignment="paper").score(PROMPT, ["abba"], raw=True)
+    assert math.exp(score.log_prob) == pytest.approx((0.88 / 2) ** 2, rel=LATITUDE)
+
+
 def test_by_agreement_who_reads_a_piece_as_two_calls_nobody() -> None:
     """After `ab` they disagree, but one has just read it as two tokens: the gate counts alone."""
     one = Settled(

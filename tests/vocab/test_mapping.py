@@ -62,6 +62,7 @@ def test_control_tokens_that_are_kept_count_as_the_end(end_ids: list[int]) -> No
     torch.testing.assert_close(mapping._project_logits(logits_NV), expected_NU)
     torch.testing.assert_close(mapping.project_logs(logits_NV), expected_NU.log())
     torch.testing.assert_close(mapping.project(logits_NV), expected_NU)
+    assert mapping.counts_U.tolist() == [3, 1, 0, 3]
 
 
 def test_nothing_is_lost_beside_a_likely_control_token() -> None:

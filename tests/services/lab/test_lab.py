@@ -92,6 +92,7 @@ def test_one_runs_at_a_time_and_its_visitor_or_the_end_stops_it(tmp_path: Path) 
     for _ in range(2):
         lab.close()
         until(lambda: lab.running is None)
+    assert lab.results.of(ALICE) == [], "an end does not wait for the whole study"
 
 
 def test_the_operator_calls_off_whatever_runs(tmp_path: Path) -> None:
