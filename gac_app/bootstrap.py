@@ -47,8 +47,6 @@ class Services:
 
     def close(self) -> None:
         """Stop all work, write what is pending, and release the models."""
-        if self.lab:
-            self.lab.close()
         self.runs.close()
 
 
@@ -95,6 +93,7 @@ def connect(
     lab = None
     if has_lab and config.lab.is_open:
         lab = Lab(config, evaluation_dir(config), partial(_for_a_study, runs.members), store)
+        runs.companions.append(lab)
     arena = ArenaService(runs, store) if config.arena.is_open else None
     return Services(runs, lab, arena, Exports(store, store.battles.open_ids))
 

@@ -19,7 +19,7 @@ from gac_app.models.onnx import parts
 from gac_app.services.runs.runs import RunService
 from tests.databases import database_in
 from tests.fakes import WAIT_S, FakeModel
-from tests.services.house import ALICE, SHORT, ended, listed, until
+from tests.services.house import ALICE, BOB, SHORT, ended, listed, until
 
 Build = Callable[..., RunService]
 
@@ -102,6 +102,22 @@ def test_a_closed_lab_is_none(config: Config, is_open: bool) -> None:
     services = bootstrap.build_services(config)
     services.close()
     assert (services.lab is not None) == is_open
+
+
+def test_who_deletes_everything_has_no_study_left(config: Config) -> None:
+    services = bootstrap.build_services(config)
+    lab = services.lab
+    assert lab
+    until(lambda: services.runs.members.are_ready)
+    lab.start(ALICE, "eval", "trivia", 20)
+    lab.forget(BOB)
+    assert lab.running, "it is not theirs"
+    services.runs.history.delete_all(ALICE)
+    until(lambda: lab.running is None)
+    assert (lab.last_error, lab.results.of(ALICE)) == ("The study was cancelled.", [])
+    lab.start(ALICE, "eval", "trivia", 20)
+    services.close()
+    assert lab.running is None
 
 
 def test_members_are_ready_before_another_engine_is_tried(

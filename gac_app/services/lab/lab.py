@@ -160,6 +160,12 @@ class Lab:
         if running:
             running.cancel()
 
+    def forget(self, visitor_key: str) -> None:
+        """Cancel a visitor's study, and keep no figures of their results."""
+        if (running := self.running) and self.is_mine(visitor_key, running):
+            running.cancel()
+        self.results.forget()
+
     def close(self) -> None:
         """Cancel the running study, and wait for it briefly."""
         if running := self.running:

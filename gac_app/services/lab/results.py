@@ -76,7 +76,7 @@ class LabResults:
         about = {"study": result.study, "heading": result.heading, "members": self._names}
         head = {"name": "", **about, "benchmark": benchmark}
         settle(self._store.save_study(visitor_key, uuid.uuid4().hex, packed(head), packed(asdict(result))))
-        self._forget()
+        self.forget()
 
     def rename(self, visitor_key: str, result_id: str, name: str) -> None:
         """Rename a result; "" restores its own name. Raises RequestError, NotFoundError, StorageError."""
@@ -96,7 +96,7 @@ class LabResults:
             self.files.delete(result_id)
         else:
             settle(self._store.delete_study(visitor_key, result_id))
-            self._forget()
+            self.forget()
 
     def benchmarks(self) -> list[Mapping[str, Any]]:
         """Data of benchmarks of these members on the operator's questions, newest first."""
@@ -117,7 +117,8 @@ class LabResults:
                 self._benchmarks = [(at, head["benchmark"]) for at, head in own if head.get("benchmark")]
             return self._benchmarks
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
+        """Read the visitors' benchmarks anew when they are asked for next."""
         with self._lock:
             self._benchmarks = None
 

@@ -81,6 +81,9 @@ def test_advice_is_of_the_same_members_newest_first(tmp_path: Path) -> None:
     results.delete(ALICE, "1")
     results.benchmarks()
     assert store.calls.count(("all_studies",)) == 3, "and again after a change"
+    results.forget()
+    results.benchmarks()
+    assert store.calls.count(("all_studies",)) == 4
     store.all_studies = fail
     assert results_in(tmp_path, store).benchmarks() == []
 
