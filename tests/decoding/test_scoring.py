@@ -220,7 +220,9 @@ def test_other_weights_and_gates_need_no_new_reads(alignment: str) -> None:
 
 def test_other_rules_score_anew_and_the_same_ones_do_not() -> None:
     ensemble = toy_ensemble(toys(1, 2))
-    for how in ({"combine": "geometric"}, {"combine": "core"}, {"weights": {"m0": 3, "m1": 1}, "combine": "geometric"}):
+    geometric = {"combine": "geometric"}
+    gated = [{**geometric, "mode": "gate", "threshold": threshold} for threshold in (0.4, 0.7)]
+    for how in (geometric, {"combine": "core"}, {"weights": {"m0": 3, "m1": 1}, **geometric}, *gated):
         settings = ensemble.config.settings_from({"mode": "every-step", **how})
         fresh = toy_ensemble(toys(1, 2))
         scored = [one.score(PROMPT, ["abba"], settings, raw=True)[0] for one in (ensemble, ensemble, fresh)]

@@ -113,8 +113,10 @@ def test_of_a_mirror_s_files_the_last_word_is_imported(tmp_path: Path, house: Ho
     with opened(tmp_path, "one") as (arena, mirror):
         run, battle = consenting_run(arena), voted(arena, consents=True)
         settled(mirror)
-        arena.runs.history.vote(ALICE, run, "tie")
-        settled(mirror)
+        for outcome in ("ensemble", None, "tie"):
+            arena.runs.history.vote(ALICE, run, outcome) if outcome else arena.runs.history.undo_vote(ALICE, run)
+            settled(mirror)
+            assert (lines(tmp_path)[-1]["vote"] or {}).get("outcome") == outcome
         (file,) = (tmp_path / "mirror").iterdir()
         told = tmp_path / "told.jsonl"
         told.write_bytes(file.read_bytes() + b"no json\n")
