@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import closing
 
@@ -18,6 +17,7 @@ from gac_app.executors.threads import ThreadMember
 from gac_app.loading import unite
 from gac_app.models.message import Message
 from tests.fakes import WAIT_S, FakeModel, Fault
+from tests.services.house import until
 
 LONG = "You answer briefly, and never in verse. "
 VIEWS = [
@@ -117,13 +117,11 @@ def test_a_conversation_of_a_view_is_continued_and_forgotten(ensemble: Ensemble,
     before = len(model.num_read_at_once)
     finished_of(ensemble, alone="terse", prompt=turns, namespace="me/talk")  # type: ignore[arg-type]
     assert model.num_read_at_once[before] < 30
-    ensemble.forget("me")
     member = ensemble.members["a"]
     assert isinstance(member, ThreadMember)
-    until = time.monotonic() + WAIT_S
-    while member.kept.num_ids and time.monotonic() < until:
-        time.sleep(0.01)
-    assert member.kept.num_ids == 0
+    until(lambda: member.kept.num_ids, "for the talk to be kept")
+    ensemble.forget("me")
+    until(lambda: not member.kept.num_ids)
 
 
 def test_a_view_fails_under_its_own_name() -> None:

@@ -210,9 +210,12 @@ def test_closing_again_leaves_other_answers_alone(gac: Gac) -> None:
 
 def test_a_token_of_ones_own_is_fed(gac: Gac) -> None:
     with gac.decode("Hello", raw=True) as decoding:
-        mixture = decoding.look().mixture
-        mixture.zero_()  # a copy
-        assert decoding.look().mixture.sum() == pytest.approx(1, abs=1e-4)
+        step = decoding.look()
+        for probs_U in (step.mixture, *step.probs.values(), *step.own_probs.values()):
+            probs_U.zero_()  # a copy
+        step = decoding.look()
+        for probs_U in (step.mixture, *step.probs.values(), *step.own_probs.values()):
+            assert probs_U.sum() == pytest.approx(1, abs=1e-4)
         least = int(decoding.look().mixture[:-1].argmin())  # not END
         assert decoding.feed(least).token == gac.union.tokens[least]
         decoding.feed("a")
@@ -248,6 +251,8 @@ def test_steps_that_could_not_begin_hold_no_room() -> None:
         with pytest.raises(MemberError, match="as many sequences as it can"):
             gac.decode("Hello")
         ensemble.members["a"].free(other)
+        with pytest.raises(RequestError, match="top_p"):
+            gac.decode("Hello", top_p=2)
         gac.decode("Hello").close()
 
 

@@ -277,6 +277,16 @@ def test_votes_of_an_import_go_to_whom_they_belong(store: Store, other: Store) -
     assert len(other.battles.votes(ALICE)) == len(other.battles.votes()) == 2
 
 
+def test_a_new_visitor_gets_the_imports_of_two_databases(store: Store, other: Store, tmp_path: Path) -> None:
+    third = Store(database_in(tmp_path / "third.db"))
+    for one in (store, third):
+        judged(one)
+        other.import_records([], list(one.battles.export())).result()
+    third.close()
+    other.adopt(ALICE).result()
+    assert len(other.battles.votes(ALICE)) == len(other.battles.votes()) == 2
+
+
 def test_an_imported_visitor_is_looked_at_once(store: Store, other: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     judged(store)
     judged(store, BOB)
