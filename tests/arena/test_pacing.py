@@ -76,6 +76,13 @@ def test_a_late_side_pauses_both_by_whole_pauses(late: Answer) -> None:
     assert (longest - start_s + 0.1) % PAUSE_S < 0.3
 
 
+def test_after_a_pause_there_is_a_lead() -> None:
+    shown = [num for num, _ in watched(Tempo(["a", "b"]), Answer(10, 0, 300), Answer(1e6, 0, 300))]
+    paused_at = [num for num, same in groupby(shown) if len(list(same)) > 5]
+    assert len(paused_at) > 3
+    assert min(after - before for before, after in pairwise(paused_at)) >= LEAD_S * MIN_RATE
+
+
 def test_two_short_answers_are_not_drawn_out() -> None:
     shown = watched(Tempo(["a", "b"]), Answer(1e6, 0, 3), Answer(1e6, 0, 300))
     assert len(shown) == pytest.approx(10 * (LEAD_S + 300 / MIN_RATE), abs=2)
