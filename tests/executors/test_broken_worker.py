@@ -89,7 +89,7 @@ def test_a_member_that_hangs_in_a_pass_says_so(member: ThreadMember, model: Brea
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=repr)
-@pytest.mark.parametrize("place", ["allocate", "compute_chunk"])
+@pytest.mark.parametrize("place", ["allocate", "compute", "compute_chunk"])
 def test_all_of_a_broken_round_are_told(
     member: ThreadMember, model: BreakingModel, monkeypatch: pytest.MonkeyPatch, error: BaseException, place: str
 ) -> None:
