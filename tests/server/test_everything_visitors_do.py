@@ -59,7 +59,7 @@ EVENTS = {BOARD: ("open", "rerun", "branch", "revise", "compare", "regenerate", 
 FIELDS: dict[str, Any] = {"stream": "ensemble", "position": 0, "first": 0, "token": 5, "is_shared": True}
 FIELDS |= {"with_turns": True, "outcome": "tie", "prompt": "Mine", "settings": None, "ballot": 0, "side": "left"}
 FIELDS |= {"turn": 0, "member": "", "left": [], "right": [], "comment": ""}
-SHORT, NO_END = 3, 3_000  # tokens
+SHORT, NO_END = 3, 30_000  # tokens
 
 
 def words(said: object) -> set[str]:
@@ -100,7 +100,7 @@ class Site:
             arena={"max_per_hour": 10_000, "min_seconds": 0.0},
         )
         services = connect(config, Store(database_in(folder / "gac.db")), {}, Members(config))
-        models = [FakeModel("a", 1, delay_s=0.002), FakeModel("b", 2, delay_s=0.002)]
+        models = [FakeModel(name, seed, delay_s=0.002, context_length=2 * NO_END) for seed, name in enumerate("ab", 1)]
         services.runs.members.use(ensemble_of(models, config))
         assert services.runs.mirror
         self.store, self.mirror, self.exports = services.runs._store, services.runs.mirror, services.exports
