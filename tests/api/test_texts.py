@@ -63,11 +63,11 @@ def test_text_and_ids_are_one_prompt(here: Site, model: str) -> None:
 
 
 def test_several_prompts_have_their_choices_in_order(here: Site) -> None:
-    answer = ask(here, prompt=["the", "a", "of"], n=2, temperature=1.0, seed=3).json()
+    answer = ask(here, prompt=["the", "a", "of the model"], n=2, temperature=1.0, seed=3).json()
     assert [one["index"] for one in answer["choices"]] == list(range(6))
     again = ask(here, prompt="a", n=2, temperature=1.0, seed=3).json()
     assert [one["text"] for one in answer["choices"][2:4]] == [one["text"] for one in again["choices"]]
-    assert answer["usage"]["prompt_tokens"] == 3
+    assert answer["usage"]["prompt_tokens"] == 2 + len(ids_of(here, "of the model")) > 3
 
 
 @pytest.mark.parametrize("model", ["a", "gac/every-step", "gac/gate"])

@@ -59,6 +59,7 @@ PAIR = ("cuda:1", "cuda:2")
         ([LARGE, LARGE], (80,) * 8, [("cuda:0", "cuda:1"), ("cuda:2", "cuda:3")]),
         ([{}, {"device": "cuda:0"}, {"device": PAIR}, {"device": "cpu"}], (80,) * 3, ["cuda:2", "cuda:0", PAIR, "cpu"]),
         ([{"max_memory": {"cuda:1": "70GiB", "cpu": "100GiB"}}], (80, 80), ["cuda:1"]),
+        ([EIGHT_GB, {"max_memory": {"cuda:0": "9GiB"}}], (24, 24), ["cuda:1", "cuda:0"]),  # those with own ones first
         ([{"backend": "llama_cpp"}, {"source": "random:1"}], (80,), ["cpu", "cpu"]),
         ([{"num_params": None}] * 2, (80, 80), ["cuda:0", "cuda:1"]),
     ],

@@ -67,8 +67,10 @@ def test_a_runs_address_has_the_same_document(client: TestClient, written: Count
 def test_each_address_has_its_own_and_few_are_kept(client: TestClient, written: Counter[str]) -> None:
     for number in [*range(MAX_KEPT), 0, MAX_KEPT, 0, 1]:
         assert client.get("/", headers={"Host": f"h{number}"}).text.endswith(f"http://h{number}/{WORDS}")
-    assert written["h0"] == 1
-    assert written["h1"] == 2
+    assert (written["h0"], written["h1"]) == (1, 2)
+    for name in ("host", "proto", "prefix"):
+        client.get("/", headers={"Host": "h1", f"X-Forwarded-{name}": "other"})
+    assert written["h1"] == 5, "as a proxy names it"
 
 
 def test_whoever_is_signed_in_gets_a_fresh_one(client: TestClient, written: Counter[str]) -> None:
