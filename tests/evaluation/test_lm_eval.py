@@ -16,7 +16,7 @@ from gac_app.decoding.member import InlineMember
 from gac_app.errors import GacError, RequestError
 from gac_app.loading import load_ensemble
 from tests.decoding.conftest import make
-from tests.decoding.toy import toy_ensemble, toys
+from tests.decoding.toy import Toy, toy_ensemble, toys
 from tests.fakes import FakeModel, Fault, config_of, ensemble_of
 from tests.models.tiny import save_gpt2, save_llama
 
@@ -49,6 +49,15 @@ def test_a_log_likelihood_is_the_score_and_greedy_the_text(system: str) -> None:
     for (context, text), (log_prob, _) in zip(pairs, found, strict=True):
         (score,) = ensemble.score(context, [text], settings, alone=lm._system.alone, raw=True)
         assert log_prob == score.log_prob
+
+
+def test_what_has_more_tokens_than_characters_may_be_greedy() -> None:
+    class Accents(Toy):
+        def probs(self, text: bytes) -> dict[bytes, float]:
+            return {b"\xa9" if text.endswith(b"\xc3") else b"\xc3": 1.0}
+
+    lm = EnsembleLM(toy_ensemble([Accents((b"\xc3", b"\xa9"), 0)]))
+    assert lm.loglikelihood(requests("loglikelihood", ("é", "é"))) == [(pytest.approx(0), True)]
 
 
 def test_by_the_harness_s_convention_spaces_move() -> None:

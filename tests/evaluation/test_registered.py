@@ -123,6 +123,7 @@ def test_the_seed_cuts_questions_that_share_nothing(folder: Path) -> None:
         ({"development": 0.25}, [3, 9]),
         ({"development": 0.01}, [1, 11]),
         ({"development": 0.99}, [11, 1]),
+        ({"development": 0.1, "effect": 0.95, "discordant": 1.0}, [1, 9]),  # as many as are needed
     ):
         assert [len(given) for given in protocol.model_copy(update=changes).cut(part.questions)] == counts
 
