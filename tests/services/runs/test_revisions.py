@@ -76,6 +76,7 @@ def test_one_answer_anew_takes_over_the_others(house: House) -> None:
     assert (texts(stored), stored.seeds) == (texts(later), {"member:b": 5})
     again = ended(service.rerun(ALICE, later.id))
     assert texts(again) == texts(later)
+    assert ended(service.extend(ALICE, later.id)).seeds == later.seeds
 
 
 def test_a_stopped_answer_goes_on_and_loses_no_word(house: House) -> None:
