@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from playwright.sync_api import Route
 
 from tests.browser.conftest import Opener, Server, Site, Watched
 
 pytestmark = pytest.mark.browser
+
+CALLS = "**/component_server/"
 
 
 def with_history(site: Site, open_page: Opener, **options: object) -> Watched:
@@ -44,6 +47,19 @@ def test_conversations_are_found_named_starred_and_reopened(serve: Server, open_
     assert listed(page) == ["beta"]
     page.page.fill(".gac-search", "capital")  # the answers' own word
     page.page.wait_for_selector(".gac-run-prompt >> nth=2")
+    held = list[Route]()
+    page.page.route(
+        CALLS, lambda route: held.append(route) if "gamm" in str(route.request.post_data) else route.continue_()
+    )
+    with page.page.expect_request(lambda request: "gamm" in str(request.post_data)):
+        page.page.fill(".gac-search", "gamm")
+    page.page.fill(".gac-search", "alph")
+    page.page.wait_for_selector(".gac-conversation-head:has-text('1 of 2 turns')")
+    with page.page.expect_response(lambda response: "gamm" in str(response.request.post_data)):
+        held[0].continue_()
+    page.page.evaluate("new Promise((done) => setTimeout(done))")
+    assert listed(page) == ["alpha"], "a slow reply to an earlier search is dropped"
+    page.page.unroute_all()
     page.page.fill(".gac-search", "")
     page.page.click('text="Filters"')
     yesterday, today = page.page.evaluate("[-864e5, 0].map((ms) => new Date(Date.now() + ms).toLocaleDateString('sv'))")
