@@ -67,6 +67,25 @@ def test_what_is_deleted_is_erased_from_lines_cut_off_too(tmp_path: Path) -> Non
         assert [one.battle_id for one in arena.store.battles.export()] == [kept]
 
 
+def test_what_is_deleted_amid_an_erasure_is_erased_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    erasing, may_go_on = threading.Event(), threading.Event()
+
+    def erase_late(*given: Any) -> bool:
+        erasing.set()
+        assert may_go_on.wait(WAIT_S)
+        return erase(*given)
+
+    monkeypatch.setattr(mirror_module, "erase", erase_late)
+    with opened(tmp_path, "one") as (arena, mirror):
+        first, later = voted(arena, consents=True), voted(arena, consents=True)
+        settled(mirror)
+        arena.service.battles.delete(ALICE, first)
+        assert erasing.wait(WAIT_S)
+        arena.service.battles.delete(ALICE, later)
+        may_go_on.set()
+    assert ids(tmp_path) == []
+
+
 def test_an_erasure_that_is_cut_off_is_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, open_it = tmp_path / "gac-1.jsonl", Path.open
     line, other = (json.dumps({"run_id": key * 32, "prompt": "words " * 50}) + "\n" for key in "ab")
