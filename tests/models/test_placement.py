@@ -206,12 +206,16 @@ MEMBERS = st.lists(
 )
 
 
+SPILL: list[dict[str, str]] = [{}, {"cpu": "99GiB"}]  # once the first is there, the GPU lacks room for a workspace
+
+
 def named(members: list[dict[str, Any]]) -> list[MemberConfig]:
     return [member(str(index), **config) for index, config in enumerate(members)]
 
 
 @given(sizes=SIZES, members=MEMBERS)
 @example([24], [{"num_params": 8e9, "max_memory": {"cuda:0": "20GiB"}}] * 2)  # for two there is no room
+@example([1], [{"num_params": 1e6, "max_sequences": 1, "max_memory": {"cuda:0": "9GiB", **more}} for more in SPILL])
 def test_no_device_is_given_away_beyond_its_memory(sizes: list[int], members: list[dict[str, Any]]) -> None:
     devices, in_all = machine(*sizes), Counter[str]()
     known = {gpu.name for gpu in devices.gpus} | {"cpu"}

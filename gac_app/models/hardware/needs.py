@@ -69,7 +69,8 @@ class Need:
             if found := (self.spread or self._filled)(budgets):
                 device_map, weights = found
                 return device_map, {
-                    name: int(size / share) + self.workspace * (name != CPU) for name, size in weights.items()
+                    name: int(size / share) + self.workspace * (name != CPU and size > 0)
+                    for name, size in weights.items()
                 }
         return None
 
