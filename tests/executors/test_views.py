@@ -14,7 +14,9 @@ from gac_app.decoding.trace import FinishedEvent, FinishReason, TokenEvent
 from gac_app.decoding.view import ViewMember
 from gac_app.executors.members import in_background
 from gac_app.executors.threads import ThreadMember
-from gac_app.loading import unite
+from gac_app.loading import plan_of, unite
+from gac_app.member_config import MemberConfig
+from gac_app.models import factory
 from gac_app.models.message import Message
 from tests.fakes import WAIT_S, FakeModel, Fault
 from tests.services.house import until
@@ -99,9 +101,13 @@ def test_views_do_not_draft_for_each_other(model: FakeModel, ensemble: Ensemble)
     assert not any(step.is_drafted for step in steps)
 
 
-def test_the_base_has_room_for_its_views() -> None:
-    [loaded] = config_with(*VIEWS).loaded
+def test_the_base_has_room_for_its_views(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the plan of where it fits, too."""
+    [loaded], asked = config_with(*VIEWS).loaded, list[MemberConfig]()
     assert (loaded.name, loaded.max_sequences) == ("a", 36)
+    monkeypatch.setattr(factory, "known_needs", lambda members, _: asked.extend(members) or {})
+    plan_of(config_with(*VIEWS), "1x24GiB")
+    assert asked == [loaded]
 
 
 def test_what_a_view_adds_is_read_once(ensemble: Ensemble, model: FakeModel) -> None:
