@@ -118,6 +118,11 @@ def test_no_server_shows_an_answer_faster_than_it_is_read(
             there.service.battles.look(ALICE, view.id)
     monkeypatch.setattr(records, "time", SimpleNamespace(time=lambda: time.time() - 24 * 3600))
     assert there.service.battles.look(ALICE, view.id).phase == "answered", "not tomorrow, because a clock was set"
+    there.service.forget(ALICE)
+    monkeypatch.setattr(records, "time", SimpleNamespace(time=lambda: time.time() + 3600))
+    there.service.battles.look(ALICE, view.id)
+    seconds = there.service.battles.find(ALICE, view.id).last.pace.seconds
+    assert seconds > 3590, "since its first characters, not since its last"
 
 
 def test_the_conversation_goes_on_where_it_is_continued(here: Arena, there: Arena) -> None:
