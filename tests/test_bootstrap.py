@@ -13,6 +13,7 @@ import pytest
 from gac_app import bootstrap
 from gac_app.config import Config
 from gac_app.errors import UNEXPECTED, GacError, ModelLoadError, VocabularyError
+from gac_app.evaluation.studies import StudyResult
 from gac_app.loading import load_ensemble
 from gac_app.models import factory
 from gac_app.models.onnx import parts
@@ -104,20 +105,29 @@ def test_a_closed_lab_is_none(config: Config, is_open: bool) -> None:
     assert (services.lab is not None) == is_open
 
 
-def test_who_deletes_everything_has_no_study_left(config: Config) -> None:
+def test_who_deletes_everything_has_no_study_left(
+    config: Config, loaded: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded["a"] = FakeModel("a", 1, delay_s=0.02)  # no study ends by itself
     services = bootstrap.build_services(config)
-    lab = services.lab
+    lab, store = services.lab, services.runs._store
     assert lab
     until(lambda: services.runs.members.are_ready)
+    lab.results.keep(ALICE, StudyResult("eval", "A heading", (), data={"n": 1}), is_own=False)
     lab.start(ALICE, "eval", "trivia", 20)
     lab.forget(BOB)
     assert lab.running, "it is not theirs"
+    assert len(lab.results.benchmarks()) == 1
+    delete = store.delete_visitor
+    # Another visitor's page asks for advice just before.
+    monkeypatch.setattr(store, "delete_visitor", lambda key: lab.results.benchmarks() and delete(key))
     services.runs.history.delete_all(ALICE)
     until(lambda: lab.running is None)
-    assert (lab.last_error, lab.results.of(ALICE)) == ("The study was cancelled.", [])
+    assert (lab.last_error, lab.results.of(ALICE), lab.results.benchmarks()) == ("The study was cancelled.", [], [])
     lab.start(ALICE, "eval", "trivia", 20)
     services.close()
-    assert lab.running is None
+    until(lambda: lab.running is None)
+    assert lab.last_error == "The study was cancelled."
 
 
 def test_members_are_ready_before_another_engine_is_tried(

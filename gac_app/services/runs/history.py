@@ -244,6 +244,8 @@ class History:
             self._runner.stop_all(live, END_TIMEOUT_S)
             self._members.forget(owner)
             settle(self._store.delete_visitor(visitor_key))
+            for companion in self._companions:  # what others' requests have read again meanwhile
+                companion.forget(visitor_key)
             self.publish_deletions()
 
     def publish_deletions(self) -> None:
