@@ -33,6 +33,7 @@ ARGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
+CALLS = "**/component_server/"  # what the page asks of the server
 WAIT_MS = 60_000  # for what must come: on a busy machine it is late
 WINDOW = {"width": 1280, "height": 900}
 HAS_SETTLED = """scheme => document.body.classList.contains('dark') === (scheme === 'dark')

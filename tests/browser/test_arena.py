@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Error, Page, Route
 
-from tests.browser.conftest import Opener, Server, loading, to_tab, wait_for_start
+from tests.browser.conftest import CALLS, Opener, Server, loading, to_tab, wait_for_start
 from tests.browser.test_axe import all_findings, with_axe
 from tests.ui.planted import PlantedEnsemble
 
@@ -219,7 +219,7 @@ def test_reasons_and_a_comment_are_kept_and_axe_is_silent(serve_arena: Server, o
 
 
 def test_tokens_are_offered_where_the_server_has_them(serve_arena: Server, open_page: Opener) -> None:
-    calls, status = "**/component_server/", ".gac-arena .gac-status:text-is('{}')"
+    status = ".gac-arena .gac-status:text-is('{}')"
 
     def lose_tokens(route: Route) -> None:
         if "battle_tokens" in (route.request.post_data or ""):
@@ -229,13 +229,13 @@ def test_tokens_are_offered_where_the_server_has_them(serve_arena: Server, open_
 
     page = open_page(serve_arena(PlantedEnsemble(SAID))).page
     to_arena(page)
-    page.route(calls, lose_tokens)
+    page.route(CALLS, lose_tokens)
     begin(page)
     answered(page)
     with page.expect_response(lambda reply: "battle_tokens" in (reply.request.post_data or "")):
         page.click(".gac-vote[data-outcome=tie]")
     page.wait_for_selector(status.format(""), state="attached")
-    page.unroute(calls)
+    page.unroute(CALLS)
     page.reload()
     wait_for_start(page)
     to_arena(page)

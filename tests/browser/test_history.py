@@ -5,11 +5,9 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Route
 
-from tests.browser.conftest import Opener, Server, Site, Watched
+from tests.browser.conftest import CALLS, Opener, Server, Site, Watched
 
 pytestmark = pytest.mark.browser
-
-CALLS = "**/component_server/"
 
 
 def with_history(site: Site, open_page: Opener, **options: object) -> Watched:

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Page, Route
 
 from gac_app.evaluation.studies.result import StudyResult
-from tests.browser.conftest import HOSTILE_NAME, Opener, Site, loading, to_tab
+from tests.browser.conftest import CALLS, HOSTILE_NAME, Opener, Site, loading, to_tab
 from tests.browser.test_axe import MEASURE, all_findings, hard_to_read, with_axe
 from tests.services.lab.test_lab import benchmark_data
 
@@ -64,7 +64,7 @@ def test_a_study_is_run_shown_and_exported(lab_site: Site, open_page: Opener) ->
             time.sleep(0.5)
         route.continue_()
 
-    page.route("**/component_server/", late)
+    page.route(CALLS, late)
     page.reload()
     page.wait_for_selector(".gac-lab-head h2")
     assert page.inner_text(".gac-lab-head h2").startswith("Calibration:"), "though its title comes late"

@@ -11,7 +11,7 @@ from playwright.sync_api import Route
 from gac_app.models.sources import Progress
 from gac_app.services.members import MemberFact
 from gac_app.ui.compare.records import PIECE
-from tests.browser.conftest import Opener, Server, Watched, wait_for_start
+from tests.browser.conftest import CALLS, Opener, Server, Watched, wait_for_start
 from tests.ui.planted import ANSWER, PlantedEnsemble
 
 pytestmark = pytest.mark.browser
@@ -315,7 +315,6 @@ def test_waiting_is_explained(serve: Server, open_page: Opener) -> None:
 NUM_TOKENS = 2 * PIECE + 100
 PIECES = [f"word{position}\n" if position % 9 == 8 else f"word{position} " for position in range(NUM_TOKENS)]
 PARTED_AT = PIECE + 5
-CALLS = "**/component_server/"
 
 
 def test_a_long_run_shows_its_text_then_its_tokens(serve: Server, open_page: Opener) -> None:

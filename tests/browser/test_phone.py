@@ -5,14 +5,13 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Route
 
-from tests.browser.conftest import Opener, Server, Watched
+from tests.browser.conftest import CALLS, Opener, Server, Watched
 from tests.browser.test_arena import BOX, answered, to_arena
 from tests.browser.test_arrangement import LONG, boxes, overlaps
 from tests.ui.planted import PlantedEnsemble
 
 pytestmark = pytest.mark.browser
 
-CALLS = "**/component_server/"
 PHONE = {"width": 390, "height": 844}
 LINES = """selector => [...document.querySelectorAll(selector)].filter((part) => part.checkVisibility())
   .map((part) => Math.round(part.getBoundingClientRect().top))"""
