@@ -1,9 +1,9 @@
 """Where in long answers does the gate call, and what does a call change?
 
-    python examples/study-pay/calls.py gsm8k.jsonl 40 0.7
+    python examples/study-pay/calls.py gsm8k.jsonl 40
 
-asks the task's first questions and counts, by the kind of the token: how many of the tokens, of the calls, of the
-changed tokens; the calls by the part of the answer; and how long runs without a call are.
+asks the task's first questions with the chosen setting and counts, by the kind of the token: how many of the tokens, of
+the calls, of the changed tokens; the calls by the part of the answer; and how long runs without a call are.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ def kind(text: str) -> str:
     return "word" if any(character.isalpha() for character in text) else "sign"
 
 
-def main(data: Path, num_questions: int, threshold: float) -> None:
+def main(data: Path, num_questions: int) -> None:
     task, questions = asked(str(HERE / "gsm8k-long.yaml"), data)
     tokens, calls, changed, parts = Counter[str](), Counter[str](), Counter[str](), Counter[int]()
     runs: list[int] = []
-    with gac_app.load(HERE / "members.yaml", threshold=threshold, max_new_tokens=task.max_new_tokens) as gac:
+    with gac_app.load(HERE.parents[1] / "configs" / "cpu-pay.yaml", max_new_tokens=task.max_new_tokens) as gac:
         for question in questions[:num_questions]:
             steps = [event.step for event in gac.stream(task.prompt(question), raw=task.is_raw, stop=task.stop)]
             last = -1
@@ -58,4 +58,4 @@ def main(data: Path, num_questions: int, threshold: float) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]))
+    main(Path(sys.argv[1]), int(sys.argv[2]))
