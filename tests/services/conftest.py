@@ -7,6 +7,7 @@ import pytest
 
 from tests.clocks import battles_at_once as battles_at_once
 from tests.services.house import House
+from tests.storage.conftest import other as other
 
 
 @pytest.fixture

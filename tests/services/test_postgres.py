@@ -1,4 +1,4 @@
-"""A real Postgres, where one is installed: what is stored, a battle from the prompt to another database, restarts."""
+"""A real Postgres, where one is installed: what is stored, what moves between databases, restarts."""
 
 from __future__ import annotations
 
@@ -22,21 +22,16 @@ from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from gac_app.arena.rating.leaderboard import Leaderboard
-from gac_app.arena.rating.votes import VoteFilter
 from gac_app.server.host import bare_host
 from gac_app.server.routes import health
-from gac_app.services.mirror.exports import Exports
-from gac_app.services.mirror.files import ImportResult
 from gac_app.storage import Store, current_revision, upgrade
 from gac_app.storage.database.tables import Base
 from gac_app.storage.runs import changes
 from tests.databases import heads_of_three
 from tests.fakes import WAIT_S
 from tests.services.battles import test_standings, test_two_servers
-from tests.services.battles.test_arena import Arena
-from tests.services.house import ALICE, BOB, SHORT, House, answer, ended, listed
-from tests.services.mirror.test_exports import HARD, imported
+from tests.services.house import ALICE, SHORT, House, answer, ended, listed
+from tests.services.mirror import test_exports
 from tests.services.mirror.test_mirror_faults import stays_deleted
 from tests.services.runs import test_two_servers as test_two_servers_of_runs
 from tests.storage import test_export, test_store, test_text
@@ -145,39 +140,6 @@ def test_what_was_deleted_without_its_mark_stays_deleted(postgres: Postgres, tmp
     stays_deleted(tmp_path, lambda: PostgresHouse(url))
 
 
-def board_of(arena: Arena) -> Leaderboard:
-    """With flagged votes, as they are now."""
-    arena.service.standings._rating_s = 0.0
-    return arena.service.standings.leaderboard(ALICE, VoteFilter(has_flagged=True))
-
-
-def test_a_battle_from_the_prompt_to_another_database(house: PostgresHouse, postgres: Postgres, tmp_path: Path) -> None:
-    arena = Arena(house, arena={"min_votes": 1, "min_seconds": 0.0})
-    for key, outcome in ((ALICE, "left"), (BOB, "right")):
-        view = arena.answered(key=key, prompt=HARD)
-        assert board_of(arena).num_votes == (key == BOB)
-        arena.service.judge.vote(key, view.id, outcome, view.ballot)
-        arena.service.judge.remark(key, view.id, {"left": ["clear"]}, HARD)
-        assert arena.kinds(view.id, key) == ["vote", "remark"]
-    run = answer(arena.runs, prompt=HARD)
-    arena.runs.history.vote(ALICE, run.id, "ensemble")
-    assert arena.service.battles.newest(ALICE, 9)[1] == 1
-
-    board = board_of(arena)
-    assert (board.num_votes, board.num_sessions) == (2, 2)
-    exported = list(Exports(arena.store).lines())
-    assert len(exported) == 1 + 2
-    for number, other_url in enumerate((postgres.new_database(), f"sqlite:///{tmp_path / 'other.db'}")):
-        other = Store(other_url)
-        assert imported(other, exported) == ImportResult(3, 0, 0, 0), number
-        assert imported(other, exported) == ImportResult(0, 3, 0, 0)
-        assert list(Exports(other).lines()) == exported
-        other.close()
-
-    arena.runs.history.delete_all(ALICE)
-    assert len(arena.store.battles.votes()) == 1
-
-
 def test_a_restart_between_writes_and_in_one_loses_nothing(house: PostgresHouse, postgres: Postgres) -> None:
     service = house.service()
     before = answer(service)
@@ -220,11 +182,11 @@ def test_while_it_is_down_the_host_says_so_and_saves_later(
     assert client.get("/readyz").status_code == 200
 
 
-# Tests that need nothing but a store, or a house and two servers on one database.
-here, there = test_two_servers.here, test_two_servers.there
+# Tests that need nothing but stores, or a house and two servers on one database. The `other` database is SQLite.
+here, there, exported = test_two_servers.here, test_two_servers.there, test_exports.exported
 OF_STORES = (test_store, test_history, test_battles, test_export, test_text)
-OF_HOUSES = (test_two_servers, test_two_servers_of_runs, test_standings)
-TAKEN = {"store", "shared_store", "house", "here", "there"}
+OF_HOUSES = (test_two_servers, test_two_servers_of_runs, test_standings, test_exports)
+TAKEN = {"store", "shared_store", "other", "house", "here", "there", "exported"}
 ON_ANY_DATABASE = [
     test
     for module in OF_STORES + OF_HOUSES

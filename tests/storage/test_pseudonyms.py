@@ -16,11 +16,7 @@ def test_only_the_key_tells_whose_they_are() -> None:
     assert len(found) == 100
     assert all(len(one) == 32 and is_pseudonym_of(ALICE, one) for one in found)
     assert not any(is_pseudonym_of(BOB, one) for one in found)
-
-
-def test_what_is_no_pseudonym_is_nobody_s() -> None:
-    for other in ("7", "", "f" * 32, "é" * 40):
-        assert not is_pseudonym_of(ALICE, other)
+    assert not any(is_pseudonym_of(ALICE, one) for one in ("7", "", "f" * 32, "é" * 40))
 
 
 def test_keys_are_compared_in_constant_time() -> None:

@@ -14,7 +14,6 @@ from gac_app.services.mirror.exports import Exports, content_of
 from gac_app.services.mirror.files import ImportResult, import_files
 from gac_app.storage import Store
 from tests.clocks import show_at_once
-from tests.databases import database_in
 from tests.services.battles.test_arena import Arena
 from tests.services.house import ALICE, BOB, House, answer, ended
 
@@ -52,24 +51,22 @@ def imported(store: Store, lines: list[str | bytes] | list[str]) -> ImportResult
         return import_files(store, [Path(file.name)])
 
 
-def test_an_import_moves_everything_and_twice_changes_nothing(exported: list[str], tmp_path: Path) -> None:
+def test_an_import_moves_everything_and_twice_changes_nothing(house: House, other: Store) -> None:
+    exported = list(Exports(judged_arena(house).store).lines())
     assert len(exported) == 2 + 3
-    other = Store(database_in(tmp_path / "other.db"))
     assert imported(other, exported) == ImportResult(5, 0, 0, 0)
     assert list(Exports(other).lines()) == exported
     assert imported(other, exported) == ImportResult(0, 5, 0, 0)
     assert list(Exports(other).lines()) == exported
-    other.close()
 
 
-def test_a_visitor_has_one_name_in_runs_and_battles_alike(exported: list[str], house: House, tmp_path: Path) -> None:
+def test_a_visitor_has_one_name_in_runs_and_battles_alike(exported: list[str], house: House) -> None:
     """Databases whose exports are brought together must not take one's visitor for another's."""
-    lines = [*exported, *Exports(judged_arena(house).store).lines()]
+    store = judged_arena(house).store
+    lines = {*exported, *Exports(store).lines()}
     assert len({json.loads(line)["visitor"] for line in lines}) == 4
-    together = Store(database_in(tmp_path / "together.db"))
-    imported(together, lines)
-    assert len({json.loads(line)["visitor"] for line in Exports(together).lines()}) == 4
-    together.close()
+    imported(store, exported)
+    assert {*Exports(store).lines()} == lines
 
 
 def test_a_visitor_takes_their_own_votes_alone(house: House) -> None:
@@ -93,7 +90,7 @@ def test_everything_is_what_nobody_can_judge_any_more(house: House) -> None:
             exports.everything(bad)  # type: ignore[arg-type]
 
 
-def test_runs_come_before_their_branches_and_battles(house: House, tmp_path: Path) -> None:
+def test_runs_come_before_their_branches_and_battles(house: House, other: Store) -> None:
     arena = Arena(house)
     view = arena.answered()
     arena.service.judge.vote(ALICE, view.id, "left", view.ballot)
@@ -101,7 +98,5 @@ def test_runs_come_before_their_branches_and_battles(house: House, tmp_path: Pat
     ended(arena.runs.branch(ALICE, first.id, 0, first.streams["ensemble"].steps[0].top[1].token_id))
     lines = list(Exports(arena.store).lines())
     assert [json.loads(line).get("parent_run_id") for line in lines] == [None, first.id, None]
-    other = Store(database_in(tmp_path / "other.db"))
     imported(other, lines[::-1])
     assert list(Exports(other).lines()) == lines
-    other.close()

@@ -103,12 +103,11 @@ def test_what_is_deleted_is_gone_with_its_key(store: Store, path: Path) -> None:
         store.battles.update(kept.battle_id, "answered", BODY).result()
 
 
-def test_an_imported_battle_shares_the_key_of_its_run(store: Store, tmp_path: Path) -> None:
-    run = new_run()
+def test_an_imported_battle_shares_the_key_of_its_run(store: Store, other: Store, tmp_path: Path) -> None:
+    run, kept = new_run(), new_run("kept")
     store.start_run(run)
     old = implied(store, run.run_id)
     exported = list(store.battles.export())
-    other, kept = Store(database_in(tmp_path / "other.db")), new_run("kept")
     for one in (kept, run):
         other.start_run(one).result()
     assert other.import_records([], exported).result() == (1, 0)
@@ -117,7 +116,6 @@ def test_an_imported_battle_shares_the_key_of_its_run(store: Store, tmp_path: Pa
     assert list(other.battles.export()) == []
     assert other.load_run(ALICE, kept.run_id).prompt == "kept"
     assert sql(tmp_path / "other.db", "SELECT count(*) FROM run_key WHERE is_used") == [(1,)]
-    other.close()
 
 
 def test_an_export_pages_and_leaves_damaged_battles_out(store: Store, path: Path) -> None:
