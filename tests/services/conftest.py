@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from gac_app.services.runs.runs import RunService
 from tests.clocks import battles_at_once as battles_at_once
+from tests.services.battles.test_arena import Arena
 from tests.services.house import House
 from tests.storage.conftest import other as other
 
@@ -16,3 +18,15 @@ def house(tmp_path: Path) -> Iterator[House]:
     house = House(tmp_path / "gac.db")
     yield house
     house.close()
+
+
+@pytest.fixture
+def service(house: House) -> RunService:
+    """Over two fakes."""
+    return house.service()
+
+
+@pytest.fixture
+def arena(house: House) -> Arena:
+    """Over two fakes."""
+    return Arena(house)

@@ -186,7 +186,7 @@ def test_while_it_is_down_the_host_says_so_and_saves_later(
 here, there, exported = test_two_servers.here, test_two_servers.there, test_exports.exported
 OF_STORES = (test_store, test_history, test_battles, test_export, test_text)
 OF_HOUSES = (test_two_servers, test_two_servers_of_runs, test_standings, test_exports)
-TAKEN = {"store", "shared_store", "other", "house", "here", "there", "exported"}
+TAKEN = {"store", "shared_store", "other", "house", "arena", "here", "there", "exported"}
 ON_ANY_DATABASE = [
     test
     for module in OF_STORES + OF_HOUSES

@@ -67,11 +67,6 @@ class Arena:
         return facts
 
 
-@pytest.fixture
-def arena(house: House) -> Arena:
-    return Arena(house)
-
-
 def slow(house: House) -> Arena:
     return Arena(house, [FakeModel("a", 1, delay_s=0.002), FakeModel("b", 2, delay_s=0.004)], settings=LONG)
 
@@ -226,8 +221,7 @@ def test_the_record_keeps_what_was_judged(house: House) -> None:
     assert facts["left"]["ms_per_token"] > 0
 
 
-def test_looking_at_what_is_being_shown_asks_the_database_once(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    arena = Arena(house)
+def test_looking_at_what_is_being_shown_asks_the_database_once(arena: Arena, monkeypatch: pytest.MonkeyPatch) -> None:
     view = arena.answered()
     arena.store.flush()
     battle = arena.service.battles.find(ALICE, view.id)

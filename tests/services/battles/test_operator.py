@@ -34,8 +34,7 @@ def crowd(arena: Arena) -> None:
     plant_vote(arena.store, "b", "gate", "left", BOB, client="elsewhere")
 
 
-def test_the_list_has_votes_with_their_flags(house: House) -> None:
-    arena = Arena(house)
+def test_the_list_has_votes_with_their_flags(arena: Arena) -> None:
     crowd(arena)
     seen = arena.service.operator.overview()
     assert json.loads(json.dumps(seen))
@@ -108,8 +107,7 @@ def test_a_burst_is_dropped_and_restored_as_a_whole(house: House) -> None:
     assert (burst["flags"], burst["num_restored"]) == ({}, 3)
 
 
-def test_a_verdict_is_in_exports_and_comes_back_with_them(house: House) -> None:
-    arena = Arena(house)
+def test_a_verdict_is_in_exports_and_comes_back_with_them(arena: Arena) -> None:
     crowd(arena)
     arena.service.operator.judge({"by": "burst", "name": "school", "verdict": "dropped"})
     arena.service.operator.judge({"by": "burst", "name": "home", "verdict": "restored"})
@@ -120,9 +118,8 @@ def test_a_verdict_is_in_exports_and_comes_back_with_them(house: House) -> None:
     assert sorted(row["flags"] for row in rows) == ["", "", "burst agreement dropped", "dropped", "dropped"]
 
 
-def test_a_verdict_stands_in_no_visitor_s_way(house: House) -> None:
+def test_a_verdict_stands_in_no_visitor_s_way(arena: Arena) -> None:
     """It is a row among the battle's, but a page that knows nothing of it can go on."""
-    arena = Arena(house)
     view = arena.answered()
     arena.service.judge.vote(ALICE, view.id, "left", view.ballot)
     (group,) = arena.service.operator._votes({})
@@ -151,8 +148,7 @@ def test_pause_and_budget_hold_at_once_and_after_a_restart(house: House) -> None
     arena.answered()
 
 
-def test_an_address_leaves_others_as_many_of_a_days_battles(house: House) -> None:
-    arena = Arena(house)
+def test_an_address_leaves_others_as_many_of_a_days_battles(arena: Arena) -> None:
     arena.service.operator.set({"battles_per_day": 4})
     started = Counter[str]()
     for client, key in (("x", ALICE), ("x", BOB), ("x", "c" * 64), ("y", "d" * 64), ("y", "d" * 64), ("z", "e" * 64)):
@@ -163,8 +159,7 @@ def test_an_address_leaves_others_as_many_of_a_days_battles(house: House) -> Non
     assert started == {"x": 2, "y": 1, "z": 1}, "the third of x was one too many"
 
 
-def test_weights_and_rest_take_effect_without_a_restart(house: House) -> None:
-    arena = Arena(house)
+def test_weights_and_rest_take_effect_without_a_restart(arena: Arena) -> None:
     arena.service.operator.set({"weights": {"a": 0, "b": 10.0}})
     pairs = [
         frozenset(one.name for one in arena.service._draw(None, arena.service._open("")).values()) for _ in range(100)
@@ -194,8 +189,7 @@ def test_weights_and_rest_take_effect_without_a_restart(house: House) -> None:
         ("{", "controls"),
     ],
 )
-def test_controls_that_make_no_sense_are_refused(house: House, wrong: Any, field: str) -> None:
-    arena = Arena(house)
+def test_controls_that_make_no_sense_are_refused(arena: Arena, wrong: Any, field: str) -> None:
     with pytest.raises(RequestError) as refusal:
         arena.service.operator.set(wrong)
     assert refusal.value.field == field
@@ -208,8 +202,7 @@ def test_contestants_that_left_do_not_close_the_arena() -> None:
     assert controls.drawn(["a", "b", "c"]) == ["a", "b", "c"]
 
 
-def test_the_overview_reads_votes_again_after_a_change(house: House) -> None:
-    arena = Arena(house)
+def test_the_overview_reads_votes_again_after_a_change(arena: Arena) -> None:
     plant_vote(arena.store, *sorted(NAMES)[:2], "left", BOB, client="address")
     operator = arena.service.operator
     first = operator.overview()

@@ -44,8 +44,7 @@ def test_the_leaderboard_moves_with_a_vote(house: House) -> None:
         standings.leaderboard("")
 
 
-def test_the_draw_goes_by_the_votes(house: House) -> None:
-    arena = Arena(house)
+def test_the_draw_goes_by_the_votes(arena: Arena) -> None:
     for left in sorted(NAMES):
         for right in sorted(NAMES):
             if left < right and {left, right} != {"a", "gate"}:
@@ -59,8 +58,7 @@ def test_the_draw_goes_by_the_votes(house: House) -> None:
     assert len(set(pairs)) == 6
 
 
-def test_many_votes_are_not_read_again_at_every_new_one(house: House) -> None:
-    arena = Arena(house)
+def test_many_votes_are_not_read_again_at_every_new_one(arena: Arena) -> None:
     standings = arena.service.standings
     plant_vote(arena.store, "a", "b", "left", ALICE)
     first = standings._current()[1]

@@ -3,32 +3,22 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
-from gac_app.cli import app
 from gac_app.services.exports.release import EQUAL, FLAGGED, NO_CONSENT, card_of, release_of
-from gac_app.storage import StoredBattle
-from tests.databases import database_in
+from gac_app.storage import Store, StoredBattle
+from tests.command_line import run_command
 from tests.services.exports.test_formats import battle, votes
 
 
-def agreed(
-    outcome: str = "left",
-    *,
-    consent: bool = True,
-    flags: tuple[str, ...] = (),
-    equal: bool = False,
-    **changes: Any,
-) -> StoredBattle:
-    one = battle(outcome)
-    vote = {**one.judgements[0], "facts": {**one.judgements[0]["facts"], "flags": list(flags)}}
+def agreed(outcome: str = "left", *, consent: bool = True, equal: bool = False, **changes: Any) -> StoredBattle:
+    one = battle(outcome, **changes)
     turns = [{**turn, "right": turn["left"]} for turn in one.body["turns"]] if equal else one.body["turns"]
-    return battle(outcome, **changes, body={**one.body, "turns": turns, "consent": consent}, judgements=(vote,))
+    return replace(one, body={**one.body, "turns": turns, "consent": consent})
 
 
 ALL = (agreed(), agreed("tie"), agreed(consent=False), agreed(flags=("fast", "burst")), agreed(equal=True))
@@ -76,23 +66,14 @@ def test_the_card_counts_what_is_there_and_what_is_not() -> None:
     assert "0 votes of 0 visitors." in card_of(release_of([]))
 
 
-def test_the_command_writes_votes_and_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GAC_DATABASE_URL", database_in(tmp_path / "gac.db"))
-    lines = tmp_path / "lines.jsonl"
-    kept = [
-        {**{part.name: getattr(one, part.name) for part in fields(one)}, "battle_id": f"{at:032}"}
-        for at, one in enumerate(ALL)
-    ]
-    for at, one in enumerate(kept):
-        one["judgements"] = [{**row, "id": f"{at:032}"} for row in one["judgements"]]
-    lines.write_text("".join(json.dumps(one) + "\n" for one in kept))
-    runner = CliRunner()
-    assert runner.invoke(app, ["import", str(lines)], catch_exceptions=False).exit_code == 0
-    done = runner.invoke(app, ["release", str(tmp_path / "out")], catch_exceptions=False)
-    assert done.exit_code == 0, done.output
-    assert "2 votes" in done.stdout
-    rows = [json.loads(line) for line in (tmp_path / "out" / "votes.jsonl").read_text().splitlines()]
-    assert {row["winner"] for row in rows} == {"model_a", "tie"}
-    assert (tmp_path / "out" / "README.md").read_text().startswith("---\n")
-    again = runner.invoke(app, ["release", str(tmp_path / "out")])
-    assert again.exit_code == 2
+def test_the_command_writes_votes_and_card(other: Store, tmp_path: Path) -> None:
+    for at, one in enumerate(ALL):
+        rows = tuple({**row, "id": f"{at:032}"} for row in one.judgements)
+        other.import_records([], [replace(one, battle_id=f"{at:032}", judgements=rows)]).result()
+    out, url = tmp_path / "out", str(other.engine.url)
+    done = run_command("release", str(out), GAC_DATABASE_URL=url)
+    assert (done.returncode, "2 votes" in done.stdout) == (0, True), done.stderr
+    released = [json.loads(line) for line in (out / "votes.jsonl").read_text().splitlines()]
+    assert {row["winner"] for row in released} == {"model_a", "tie"}
+    assert (out / "README.md").read_text().startswith("---\n")
+    assert run_command("release", str(out), GAC_DATABASE_URL=url).returncode == 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -44,11 +44,11 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return lines
 
 
-def imported(store: Store, lines: list[str | bytes] | list[str]) -> ImportResult:
-    with NamedTemporaryFile() as file:
-        file.writelines(line if isinstance(line, bytes) else line.encode() for line in lines)
-        file.flush()
-        return import_files(store, [Path(file.name)])
+def imported(store: Store, lines: list[str]) -> ImportResult:
+    with TemporaryDirectory() as folder:
+        file = Path(folder, "lines.jsonl")
+        file.write_text("\n".join([*lines, ""]), errors="surrogatepass")
+        return import_files(store, [file])
 
 
 def test_an_import_moves_everything_and_twice_changes_nothing(house: House, other: Store) -> None:
@@ -90,8 +90,7 @@ def test_everything_is_what_nobody_can_judge_any_more(house: House) -> None:
             exports.everything(bad)  # type: ignore[arg-type]
 
 
-def test_runs_come_before_their_branches_and_battles(house: House, other: Store) -> None:
-    arena = Arena(house)
+def test_runs_come_before_their_branches_and_battles(arena: Arena, other: Store) -> None:
     view = arena.answered()
     arena.service.judge.vote(ALICE, view.id, "left", view.ballot)
     first = answer(arena.runs)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,14 +19,14 @@ from gac_app.services.battles.standings import Standings
 from gac_app.services.exports.formats import Format
 from gac_app.services.mirror import files
 from gac_app.services.mirror.exports import Exports, content_of
-from gac_app.services.mirror.files import ImportResult, deletion_line, erase, import_files, index_of
+from gac_app.services.mirror.files import ImportResult, deletion_line, erase, index_of
 from gac_app.services.mirror.lines import line_of, written_line
 from gac_app.storage import DeletedIds, Store
-from tests.clocks import show_at_once
 from tests.command_line import run_command
 from tests.databases import database_in
-from tests.services.battles.test_arena import Arena
-from tests.services.house import ALICE, House, answer
+from tests.services.house import ALICE
+from tests.services.mirror.test_exports import exported as exported
+from tests.services.mirror.test_exports import imported
 from tests.storage.samples import new_id
 
 Json = dict[str, Any]
@@ -36,27 +35,9 @@ RAW = "raw:"  # marks JSON that `json.dumps` would not write
 
 
 @pytest.fixture(scope="module")
-def good(tmp_path_factory: pytest.TempPathFactory) -> list[Json]:
+def good(exported: list[str]) -> list[Json]:
     """A run with its vote, and a battle with a vote and a remark, as `export` writes them."""
-    with pytest.MonkeyPatch.context() as patch:
-        show_at_once(patch)
-        house = House(tmp_path_factory.mktemp("good") / "gac.db")
-        arena = Arena(house)
-        view = arena.answered()
-        arena.service.judge.vote(ALICE, view.id, "left", view.ballot)
-        arena.service.judge.remark(ALICE, view.id, {"left": ["clear"]}, "Short.")
-        run = answer(arena.runs)
-        arena.runs.history.vote(ALICE, run.id, "tie")
-        found = [json.loads(line) for line in Exports(arena.store).lines()]
-        house.close()
-    return [found[0], next(line for line in found if line.get("origin") == "people")]
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = Store(database_in(tmp_path / "other.db"), is_owner=False)
-    yield store
-    store.close()
+    return [json.loads(exported[0]), json.loads(exported[-1])]
 
 
 def fresh(line: Json) -> Json:
@@ -84,12 +65,6 @@ def changed(line: Json, path: tuple[str | int, ...], value: object) -> Json:
         at = at[part]
     at[path[-1]] = value
     return line
-
-
-def imported(store: Store, folder: Path, texts: list[str]) -> ImportResult:
-    file = folder / "lines.jsonl"
-    file.write_text("\n".join([*texts, ""]), errors="surrogatepass")
-    return import_files(store, [file])
 
 
 def everything_works(store: Store) -> None:
@@ -160,16 +135,16 @@ KINDS: dict[str, tuple[int, tuple[str | int, ...], object]] = {
 
 
 def test_bad_lines_are_named_and_the_rest_comes_in(
-    good: list[Json], store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    good: list[Json], other: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gac_app.services.mirror.files._MAX_NAMED", len(KINDS))
     bad = [text_of(changed(good[which], path, value)) for which, path, value in KINDS.values()]
-    done = imported(store, tmp_path, [*bad, json.dumps(good[RUN]), json.dumps(good[BATTLE])])
+    done = imported(other, [*bad, json.dumps(good[RUN]), json.dumps(good[BATTLE])])
     named = {int(number) for number in re.findall(r"^lines\.jsonl, line (\d+): .", done.reasons, re.MULTILINE)}
     assert [kind for number, kind in enumerate(KINDS, start=1) if number not in named] == []
     assert done == ImportResult(2, 0, 0, len(KINDS))
     assert "what somebody wrote" not in done.reasons
-    everything_works(store)
+    everything_works(other)
 
 
 @pytest.mark.parametrize("moment", ["2026-01-31T12:00:00Z", "2026-01-31T12:00:00.5-08:00"])
@@ -179,13 +154,13 @@ def test_a_moment_has_any_zone_and_other_facts_are_numbers(good: list[Json], mom
 
 
 def test_many_bad_lines_are_counted_and_some_named(
-    good: list[Json], store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    good: list[Json], other: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """None takes the place of a good one; one without an end is bounded."""
     monkeypatch.setattr("gac_app.services.mirror.files.MAX_LINE_BYTES", 100_000)
     monkeypatch.setattr("gac_app.services.mirror.lines.MAX_LINE_BYTES", 100_000)
-    other = json.dumps(good[BATTLE] | {"body": 3})
-    done = imported(store, tmp_path, ["[" * 250_000, json.dumps(good[BATTLE]), other, *["{}"] * 28])
+    bad = json.dumps(good[BATTLE] | {"body": 3})
+    done = imported(other, ["[" * 250_000, json.dumps(good[BATTLE]), bad, *["{}"] * 28])
     assert done == ImportResult(1, 0, 0, 30)
     assert "line 1: is longer than 100,000 bytes" in done.reasons
     assert len(done.reasons.splitlines()) == 21
@@ -233,7 +208,7 @@ def test_whatever_stands_in_a_line_breaks_nothing(data: st.DataObject, good: lis
         texts.append(text_of(changed(line, data.draw(st.sampled_from(places(line))), data.draw(HOSTILE))))
     with TemporaryDirectory() as folder:
         store = Store(database_in(Path(folder, "any.db")), is_owner=False)
-        done = imported(store, Path(folder), [*texts, json.dumps(good[BATTLE]), json.dumps(good[RUN])])
+        done = imported(store, [*texts, json.dumps(good[BATTLE]), json.dumps(good[RUN])])
         assert done.num_new >= 2
         everything_works(store)
         store.close()

@@ -11,7 +11,7 @@ from gac_app.decoding.trace.events import FinishReason
 from gac_app.errors import RequestError
 from gac_app.models.random_model import make_vocabulary
 from gac_app.services.runs.live_run import LiveStream
-from gac_app.services.runs.runs import LiveRun
+from gac_app.services.runs.runs import LiveRun, RunService
 from tests.fakes import FakeModel, FixedModel
 from tests.services.house import ALICE, LONG, House, answer, begun, ended, essence, texts
 
@@ -105,9 +105,8 @@ def test_an_answer_of_a_branch_anew_stays_in_the_branch(house: House, key: str) 
     assert [step.is_forced for step in anew.streams[key].steps] == [True] * (POSITION + 1) + [False] * (9 - POSITION)
 
 
-def test_a_branch_stopped_before_its_token_takes_it_later(house: House) -> None:
+def test_a_branch_stopped_before_its_token_takes_it_later(service: RunService) -> None:
     """What is stopped while it is replayed has decoded nothing, and has no digest."""
-    service = house.service()
     parent = answer(service)
     branched = ended(service.branch(ALICE, parent.id, POSITION, alternative(parent)[0]))
     whole = texts(branched)

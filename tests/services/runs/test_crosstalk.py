@@ -69,8 +69,7 @@ def owners_kept(service: RunService) -> set[str]:
     return {sequence.namespace.split("/")[0] for sequences in kept for sequence in list(sequences)}
 
 
-def test_a_prompt_is_read_once_by_each_member(house: House) -> None:
-    service = house.service()
+def test_a_prompt_is_read_once_by_each_member(service: RunService) -> None:
     run = answer(service, PROMPT, mode="every-step", alignment="paper")
     for member in ("a", "b"):
         num_prompt = len(prompt_ids(service, run, member, ENSEMBLE))
@@ -78,8 +77,7 @@ def test_a_prompt_is_read_once_by_each_member(house: House) -> None:
         assert num_prompt + sum(fed) <= reads_of(run, member) < 2 * num_prompt  # a token may be spelt in several ids
 
 
-def test_a_turn_reads_only_what_is_new_to_it(house: House) -> None:
-    service = house.service()
+def test_a_turn_reads_only_what_is_new_to_it(service: RunService) -> None:
     first = answer(service, PROMPT)
     second = ended(service.start(ALICE, "More?", {"max_new_tokens": 1}, first.conversation_id))
     key = member_stream("a")
@@ -89,8 +87,7 @@ def test_a_turn_reads_only_what_is_new_to_it(house: House) -> None:
     assert end.members["a"].num_tokens_read <= num_new
 
 
-def test_visitors_share_nothing(house: House) -> None:
-    service = house.service()
+def test_visitors_share_nothing(service: RunService) -> None:
     answer(service, PROMPT)
     other = ended(service.start(BOB, PROMPT, {"max_new_tokens": 1}))
     assert reads_of(other, "a") >= len(prompt_ids(service, other, "a", ENSEMBLE))

@@ -7,14 +7,13 @@ import threading
 import tracemalloc
 from pathlib import Path
 
-from tests.services.house import House, answer
+from gac_app.services.runs.runs import RunService
+from tests.services.house import answer
 
 NUM_RUNS, MOST_BYTES = 15, 250_000  # of a run; runs that ended a moment ago are still held
 
 
-def test_runs_leave_no_memory_threads_or_handles(house: House) -> None:
-    service = house.service()
-
+def test_runs_leave_no_memory_threads_or_handles(service: RunService) -> None:
     def used() -> tuple[int, int, int]:
         gc.collect()
         handles = len([*Path("/proc/self/fd").iterdir()]) if Path("/proc/self/fd").exists() else 0

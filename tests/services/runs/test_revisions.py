@@ -10,6 +10,7 @@ import pytest
 from gac_app.config import ServerConfig
 from gac_app.errors import NotFoundError, RequestError
 from gac_app.services.battles.records import side_facts
+from gac_app.services.runs.runs import RunService
 from gac_app.storage import Store
 from gac_app.ui.compare.records import RunLines
 from tests.databases import database_in
@@ -17,8 +18,7 @@ from tests.fakes import FakeModel
 from tests.services.house import ALICE, BOB, SHORT, House, answer, begun, ended, slow_models, texts
 
 
-def test_a_revised_prompt_takes_the_run_s_place(house: House) -> None:
-    service = house.service()
+def test_a_revised_prompt_takes_the_run_s_place(service: RunService) -> None:
     first = answer(service, "First?")
     second = ended(service.start(ALICE, "Secnod?", SHORT, first.conversation_id))
 
@@ -34,8 +34,7 @@ def test_a_revised_prompt_takes_the_run_s_place(house: House) -> None:
     assert asked == ["First?", "Second?", "Third?"]
 
 
-def test_a_comparison_has_other_settings(house: House) -> None:
-    service = house.service()
+def test_a_comparison_has_other_settings(service: RunService) -> None:
     run = answer(service)
     with pytest.raises(RequestError, match="are the settings of this run"):
         service.compare(ALICE, run.id, {"max_new_tokens": 11})
@@ -45,8 +44,7 @@ def test_a_comparison_has_other_settings(house: House) -> None:
     assert [message.content for message in third.streams["member:a"].messages][1] == texts(other)["ensemble"]
 
 
-def test_a_branch_is_compared_with_no_settings(house: House) -> None:
-    service = house.service()
+def test_a_branch_is_compared_with_no_settings(service: RunService) -> None:
     run = answer(service)
     step = run.streams["ensemble"].steps[0]
     instead = next(candidate.token_id for candidate in step.top if candidate.token_id != step.token_id)
@@ -153,8 +151,7 @@ def test_what_cannot_be_the_same_again_is_not_compared(house: House) -> None:
 
 
 @pytest.mark.parametrize("kind", ["again", "branch", "revised"])
-def test_a_shared_run_does_not_tell_where_it_came_from(house: House, kind: str) -> None:
-    service = house.service()
+def test_a_shared_run_does_not_tell_where_it_came_from(service: RunService, kind: str) -> None:
     first = answer(service, mode="every-step")
     token = first.streams["ensemble"].steps[0].top[1].token_id
     run = ended(

@@ -133,8 +133,7 @@ def test_follow_up_turns_carry_each_stream_s_own_answers(house: House) -> None:
     ]
 
 
-def test_a_member_switched_off_can_join_again(house: House) -> None:
-    service = house.service()
+def test_a_member_switched_off_can_join_again(service: RunService) -> None:
     without = {**SHORT, "members": ("a",), "gate": "a"}
     first = ended(service.start(ALICE, "First?", without))
     assert list(first.streams) == ["ensemble", "member:a"]
@@ -183,9 +182,7 @@ def test_a_follow_up_to_a_running_answer_carries_its_text(house: House) -> None:
         assert first.streams[key].text.startswith(said.content)
 
 
-def test_text_that_no_database_takes_is_cleaned_at_the_edge(house: House) -> None:
-    service = house.service()
-
+def test_text_that_no_database_takes_is_cleaned_at_the_edge(service: RunService) -> None:
     run = answer(service, "a\0b\ud800c <|im_end|> '; DROP TABLE run; --")
 
     assert run.prompt == "a\ufffdb\ufffdc <|im_end|> '; DROP TABLE run; --"
@@ -236,8 +233,7 @@ def test_too_long_a_prompt_names_member_limit_and_length(
         shared[0].start(ALICE, "many tokens " * 60, {})
 
 
-def test_a_visitor_without_a_proper_key_is_refused(house: House) -> None:
-    service = house.service()
+def test_a_visitor_without_a_proper_key_is_refused(service: RunService) -> None:
     keys: list[Any] = ["", "short", "x" * 129, None, 7]
     for key in keys:
         with pytest.raises(RequestError, match="visitor_key"):
@@ -246,8 +242,7 @@ def test_a_visitor_without_a_proper_key_is_refused(house: House) -> None:
             listed(service, key)
 
 
-def test_a_conversation_s_name_is_trimmed_and_has_a_limit(house: House) -> None:
-    service = house.service()
+def test_a_conversation_s_name_is_trimmed_and_has_a_limit(service: RunService) -> None:
     conversation_id = answer(service).conversation_id
     for name, kept in (("n" * MAX_NAME_CHARS, "n" * MAX_NAME_CHARS), (" a\ud800 ", "a\ufffd")):
         service.history.name_conversation(ALICE, conversation_id, name)

@@ -11,6 +11,7 @@ import pytest
 from gac_app.decoding.trace.events import FinishReason
 from gac_app.errors import NotFoundError
 from gac_app.executors import threads
+from gac_app.services.runs.runs import RunService
 from gac_app.storage import RunStatus
 from tests.fakes import SOON_S, WAIT_S, FakeModel, Fault
 from tests.services.house import ALICE, LONG, SHORT, House, answer, begun, ended, listed, slow_models, texts, until
@@ -184,8 +185,7 @@ def test_a_turn_that_waits_for_a_deletion_begins_afresh(house: House) -> None:
     assert asked == [second.prompt, "Third?"]
 
 
-def test_a_run_that_was_never_stored_is_deleted_all_the_same(house: House) -> None:
-    service = house.service()
+def test_a_run_that_was_never_stored_is_deleted_all_the_same(service: RunService) -> None:
     run = answer(service)
     service._store.delete_run(ALICE, run.id).result()  # as if it had been lost
 
