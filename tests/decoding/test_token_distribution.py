@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gac_app.decoding.distribution import ScaledDistribution, TokenDistribution, distributions_of
-from gac_app.decoding.distribution.ranking import rank_of, top_k
+from gac_app.decoding.distribution.ranking import top_k
 from gac_app.vocab.mapping import VocabMapping
 from gac_app.vocab.tokens import MemberVocabulary
 from gac_app.vocab.union import UnionVocabulary
@@ -29,11 +29,15 @@ def logits_of(vocab: MemberVocabulary, seed: int, scale: float = 1.0) -> torch.T
 @pytest.mark.slow
 @given(members, st.integers(0, 2**32), st.sampled_from([0.1, 3.0, 30.0]))
 def test_single_values_are_those_of_the_whole(vocabularies: list[MemberVocabulary], seed: int, scale: float) -> None:
+    """So is the top, which of a small vocabulary has more tokens than have a probability."""
     union = UnionVocabulary.build(vocabularies)
     ids = range(len(union))
     for vocab in vocabularies:
         [known] = distributions_of(VocabMapping(vocab, union), logits_of(vocab, seed, scale).unsqueeze(0))
         assert known.at(list(ids)).tolist() == known.probs_U.tolist()
+        top_ids, top = zip(*known.top, strict=True)
+        assert list(top) == known.probs_U[list(top_ids)].tolist()
+        assert list(top) == known.probs_U.sort(descending=True).values[: len(top)].tolist()
         ranges = [range(start, min(start + 5, len(union))) for start in ids]
         begun = known.probs_within(ranges)
         assert begun == [known.prob_within(ids) for ids in ranges]
@@ -60,18 +64,6 @@ def test_a_share_and_added_tokens_are_a_whole(vocab: MemberVocabulary, seed: int
     torch.testing.assert_close(mixed.probs_U, probs_U, rtol=1e-4, atol=1e-6)
 
 
-@given(members, st.integers(0, 2**32))
-def test_a_distribution_knows_its_top_tokens(vocabularies: list[MemberVocabulary], seed: int) -> None:
-    """Of a small vocabulary they are more than have a probability."""
-    union = UnionVocabulary.build(vocabularies)
-    for vocab in vocabularies:
-        mapping, logits_NV = VocabMapping(vocab, union), logits_of(vocab, seed).unsqueeze(0)
-        probs_U = mapping.project(logits_NV.clone())[0]
-        ids, probs = zip(*distributions_of(mapping, logits_NV)[0].top, strict=True)
-        assert list(probs) == probs_U[list(ids)].tolist()
-        assert list(probs) == probs_U.sort(descending=True).values[: len(probs)].tolist()
-
-
 SIZES = (1, 7, 511, 512, 513, 5_000, 16_384, 40_001, 140_001)
 
 
@@ -96,7 +88,3 @@ def test_the_largest_is_found_in_every_block(place: int) -> None:
     probs_U = torch.rand(40_001, generator=torch.Generator().manual_seed(1)) / 2
     probs_U[place] = 1
     assert top_k(probs_U, 8)[0] == (place, 1.0)
-
-
-def test_a_rank_counts_what_is_larger() -> None:
-    assert [rank_of(i, torch.tensor([0.2, 0.5, 0.2, 0.1])) for i in range(4)] == [2, 1, 2, 4]
