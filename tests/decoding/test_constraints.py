@@ -75,15 +75,6 @@ def test_just_the_tokens_that_can_go_on_are_allowed(so_far: str) -> None:
         assert allowed == (by_hand or {b""})  # b"" is END
 
 
-def test_an_answer_may_be_cut(ensemble: Ensemble) -> None:
-    _, cut = decoded(ensemble, json_schema=LIGHT, max_new_tokens=3)
-    assert (cut.reason, cut.num_tokens) == (FinishReason.LENGTH, 3)
-    _, stopped = decoded(ensemble, json_schema=LIGHT, max_new_tokens=LONG, stop=('"hue"',))
-    assert stopped.reason is FinishReason.STOP
-    assert '"on"' in stopped.text
-    assert '"hue"' not in stopped.text
-
-
 def test_members_that_find_all_of_it_impossible_write_it(ensemble: Ensemble) -> None:
     models = [FixedModel(name, {b" the": 0.9, b"": 0.1}) for name in ("a", "b")]
     sure = ensemble_of(models, config_of(["a", "b"]), InlineMember)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 
 from gac_app.config import Config
 from gac_app.decoding.scoring import Score
 from gac_app.decoding.trace.events import Event, FinishedEvent, FinishReason, MemberUsage
-from gac_app.evaluation.running import Graded, System
+from gac_app.evaluation.running import Graded
 from gac_app.evaluation.tasks.questions import Question
 from gac_app.settings import Settings
 from tests.fakes import config_of
@@ -27,22 +26,6 @@ CHOICES = [
     Question(id="sky", question="The sky is", choices=("green", "blue"), answer=1),
     Question(id="snow", question="Snow is", choices=("white", "warm"), answer=0),
 ]
-
-
-class PlannedAsk:
-    """In place of an `Evaluator`: answers to questions without a model.
-
-    Args:
-        answers: a system's answers to questions, by its name.
-    """
-
-    task = SimpleNamespace(name="trivia", kind="generation")
-
-    def __init__(self, answers: Callable[[str, Sequence[Question]], list[Graded]], config: Config) -> None:
-        self._answers, self.ensemble = answers, SimpleNamespace(config=config)
-
-    def __call__(self, systems: Sequence[System], questions: Sequence[Question]) -> dict[System, list[Graded]]:
-        return {system: self._answers(system.name, questions) for system in systems}
 
 
 def marked(marks: str, **cost: float) -> list[Graded]:
@@ -64,7 +47,7 @@ class FakeEnsemble:
 
     Attributes:
         asked: (prompt, alone, settings) of every call.
-        namespaces: of every call.
+        namespaces, raws: of every call.
         forgotten: namespaces that nothing is kept of any more.
         most_at_once: how many calls were under way at the same time, at most.
     """
@@ -76,6 +59,7 @@ class FakeEnsemble:
     engines: tuple[str, ...] = ()
     asked: list[tuple[str, str | None, Settings]] = field(default_factory=list)
     namespaces: list[str] = field(default_factory=list)
+    raws: list[bool] = field(default_factory=list)
     forgotten: list[str] = field(default_factory=list)
     most_at_once: int = 0
     _under_way: int = 0
@@ -84,7 +68,7 @@ class FakeEnsemble:
     def generate(
         self, prompt: str, settings: Settings, *, alone: str | None, raw: bool, namespace: str = ""
     ) -> Generator[Event, None, None]:
-        assert raw, "few-shot documents take no chat template"
+        self.raws.append(raw)
         self.namespaces.append(namespace)
         with self._call(prompt, alone, settings) as key:
             said = self.says[key]
@@ -102,7 +86,7 @@ class FakeEnsemble:
         raw: bool,
         namespace: str = "",
     ) -> list[Score]:
-        assert raw
+        self.raws.append(raw)
         self.namespaces.append(namespace)
         with self._call(prompt, alone, settings):
             lengths = [len(text.encode()) for text in continuations]

@@ -1,4 +1,6 @@
-"""Thresholds, planted errors, and what a study is made of: a class gives its command, options and place."""
+"""Thresholds, weights, numbers of members, planted errors, and what a study is made of: a class gives its command, options
+and place.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +9,8 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -18,16 +22,19 @@ from gac_app import cli
 from gac_app.errors import RequestError
 from gac_app.evaluation import studies
 from gac_app.evaluation.running import parse_system
+from gac_app.evaluation.studies.members import plan_scaling
 from gac_app.evaluation.studies.planting import planted, spoilt_sentence
 from gac_app.evaluation.studies.result import StudyResult, Table, explained
 from gac_app.evaluation.studies.snowballing import words_kept
 from gac_app.evaluation.studies.study import studies as found_studies
 from gac_app.evaluation.studies.thresholds import Thresholds, judge_sweep, pareto_front
-from gac_app.evaluation.tasks.questions import Question
-from gac_app.evaluation.tasks.task import load_task
+from gac_app.evaluation.studies.weights import Weights, suffix_of
+from gac_app.evaluation.tasks import Question, first_of_each_domain, halves, load_task
 from tests.evaluation.conftest import call
 from tests.evaluation.fakes import CAPITALS, CONFIG, marked
+from tests.fakes import config_of
 
+NQ = load_task("nq")
 POINTS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=12)
 
 
@@ -96,12 +103,37 @@ def test_a_plot_that_cannot_be_written_is_refused_first(folder: Path) -> None:
     assert "answers" not in done.stderr
 
 
-NQ, GSM8K, BBH = load_task("nq"), load_task("gsm8k"), load_task("bbh")
-SUMS = [
-    Question(id="two", question="1 + 1?", answers=("2",), solution="One and one are 1 + 1 = 2. The answer is 2."),
-    Question(id="six", question="3 + 3?", answers=("6",), solution="Twice three is 6, of course."),
-    Question(id="no", question="Which?", answers=("5",), solution="It is odd."),
-]
+# --- weights and numbers of members
+
+
+def test_halves_share_the_domains_and_stay_as_sets_grow() -> None:
+    questions = [Question(id=f"{d}{n}", question="?", answers=("x",), domain=d) for d in "pqr" for n in range(6)]
+    development, held_out = halves(first_of_each_domain(questions, 12))
+    assert {question.domain for question in development} == {question.domain for question in held_out} == set("pqr")
+    assert abs(len(development) - len(held_out)) <= 1
+    more, _ = halves(first_of_each_domain(questions, None))
+    assert {question.id for question in development} <= {question.id for question in more}
+    apart = [question.model_copy(update={"domain": question.id}) for question in questions]
+    assert [len(half) for half in halves(apart)] == [9, 9], "a question of each domain"
+    with pytest.raises(RequestError, match="too few"):
+        halves(questions[:1])
+
+
+def test_what_has_no_weights_is_told() -> None:
+    ask: Any = SimpleNamespace(task=NQ, ensemble=SimpleNamespace(config=config_of(["a"])))
+    with pytest.raises(RequestError, match="only one member"):
+        Weights().run(ask, CAPITALS)
+    with pytest.raises(RequestError, match="sets the weights"):
+        suffix_of("posterior", CONFIG)
+
+
+@pytest.mark.parametrize("names", [["a"], list("abcdefg")])
+def test_too_few_or_too_many_members_are_not_compared(names: list[str]) -> None:
+    with pytest.raises(RequestError, match="needs 2 to 6 members"):
+        plan_scaling(config_of(names))
+
+
+# --- planted errors
 
 
 @pytest.mark.parametrize(

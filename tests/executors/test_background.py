@@ -59,12 +59,7 @@ def test_beside_a_run_it_has_a_tenth_of_the_time(clock: Clock) -> None:
 @pytest.mark.parametrize("text", ["short", LONG])
 def test_runs_wait_for_each_other_as_if_it_was_not_there(desk: Desk, text: str) -> None:
     one, other = desk.open("one"), desk.open("other")
-    for sequence in (one, other):
-        desk.ask(sequence)
-    desk.run()
-    for size, cost in {1: 1.0, 2: 1.2}.items():
-        for _ in range(5):
-            desk.scheduler._model.costs.note(size, cost)
+    desk.read_together([one, other], {1: 1.0, 2: 1.2})
     desk.ask(desk.open(text), is_background=True)
     desk.run()
     desk.ask(one, [7])

@@ -98,7 +98,7 @@ def test_a_prompt_that_goes_on_differently_shares_its_beginning(desk: Desk) -> N
     assert torch.equal(probs_of(result), desk.expected(ids))
 
 
-def test_an_unused_sequence_is_taken_over_before_one_is_copied(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unused_sequence_is_taken_over_before_one_is_copied(desk: Desk) -> None:
     (left, _), (used, _) = desk.opened(PROMPT), desk.opened(PROMPT)
     desk.member.free(left)
     desk.settle()
