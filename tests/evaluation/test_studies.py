@@ -1,6 +1,4 @@
-"""Thresholds, weights, numbers of members, planted errors, and what a study is made of: a class gives its command, options
-and place.
-"""
+"""Thresholds, weights, planted errors, and what a study is made of: a class gives its command, options and place."""
 
 from __future__ import annotations
 
