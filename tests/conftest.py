@@ -39,6 +39,12 @@ def real_files() -> dict[str, Path]:
     }
 
 
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """Where tests that are coroutines run."""
+    return "asyncio"
+
+
 TESTS = Path(__file__).parent
 _PLACES = {"real": 0, "server": 1, "browser": 3}  # others are at 2
 

@@ -3,15 +3,15 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator
 
+import gradio
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from gac_app.config import ServerConfig
-from gac_app.server.host import bare_host, create_host, mount_page
+from gac_app.server.host import create_host, mount_page
 from tests.clocks import battles_at_once as battles_at_once
 from tests.event_loops import loops_are_free as loops_are_free
-from tests.server.fakes import FakeService, tiny_page
+from tests.server.fakes import host_with
 from tests.ui.planted import planted_service
 
 HERE = "http://localhost:7860"
@@ -19,10 +19,9 @@ HERE = "http://localhost:7860"
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[TestClient]:
-    """The host with the smallest page, and one foreign site that may call it."""
-    config = ServerConfig(allowed_origins=("https://friend.example",))
-    host = bare_host(FakeService(), config)  # type: ignore[arg-type]
-    mount_page(host, tiny_page(), {})
+    """The host with an empty page, and one foreign site that may call it."""
+    host = host_with(allowed_origins=("https://friend.example",))
+    mount_page(host, gradio.Blocks(), {})
     with TestClient(host, base_url=HERE) as client:
         yield client
 

@@ -1,12 +1,10 @@
-"""A service that says what a test wants, and the smallest page that streams."""
+"""A service that says what a test wants, and hosts over it."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
-import gradio
 from fastapi import APIRouter, FastAPI
 
 from gac_app.config import ServerConfig
@@ -47,21 +45,6 @@ class FakeService:
         self.is_closed = True
 
 
-def host_with(*routers: APIRouter) -> FastAPI:
-    """A host with these routes, for clients of `http://localhost`."""
-    return bare_host(FakeService(), ServerConfig(), routers=routers)  # type: ignore[arg-type]
-
-
-def tiny_page() -> gradio.Blocks:
-    """A box, a streaming echo of it, and its button."""
-
-    def echo(text: str) -> Iterator[str]:
-        for end in range(1, len(text) + 1):
-            yield text[:end]
-            time.sleep(0.05)
-
-    with gradio.Blocks() as page:
-        box = gradio.Textbox(label="Prompt")
-        answer = gradio.Textbox(label="Answer")
-        gradio.Button("Run").click(echo, box, answer, api_name="echo")
-    return page
+def host_with(*routers: APIRouter, **server: Any) -> FastAPI:
+    """A host with these routes and options, for clients of `http://localhost`."""
+    return bare_host(FakeService(), ServerConfig(**server), routers=routers)  # type: ignore[arg-type]

@@ -63,17 +63,6 @@ def served(host: ASGIApp, config: ServerConfig | None = None, listener: socket.s
         thread.join(15)
 
 
-def wait_until_up(client: httpx.Client, log: Path | None = None, within_s: float = START_S) -> None:
-    """Until the host is ready; fails with its log."""
-    until = time.monotonic() + within_s
-    while True:
-        assert time.monotonic() < until, log.read_text("utf-8", "replace") if log else "the host did not come up"
-        time.sleep(0.1)
-        with suppress(httpx.TransportError):
-            if client.get("/readyz").is_success:
-                return
-
-
 @dataclass
 class Child:
     """A host in a process of its own, which says 60 tokens a second."""
@@ -85,14 +74,19 @@ class Child:
 
 @contextmanager
 def process_of(
-    command: Sequence[str], url: str, log: Path, env: dict[str, str] | None = None
+    command: Sequence[str], url: str, log: Path, env: dict[str, str] | None = None, name: str = "127.0.0.1"
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A host in a process of its own, once it is ready."""
+    """What Python runs by `command`: a host with this name, once it is ready; fails with its log."""
+    until, is_up = time.monotonic() + START_S, False
     with log.open("ab") as out:
-        process = subprocess.Popen([sys.executable, "-m", *command], cwd=ROOT, env=env, stdout=out, stderr=out)
+        process = subprocess.Popen([sys.executable, *command], cwd=ROOT, env=env, stdout=out, stderr=out)
     try:
-        with httpx.Client(base_url=url) as client:
-            wait_until_up(client, log)
+        while not is_up:
+            is_coming = process.poll() is None and time.monotonic() < until
+            assert is_coming, log.read_text("utf-8", "replace")
+            time.sleep(0.1)
+            with suppress(httpx.TransportError):
+                is_up = httpx.get(f"{url}/readyz", headers={"Host": name}).is_success
         yield process
     finally:
         process.kill()
@@ -103,7 +97,7 @@ def process_of(
 def child(folder: Path, num_tokens: int = 30) -> Iterator[Child]:
     port = free_port()
     url, log = f"http://127.0.0.1:{port}", folder / "log"
-    command = ["tests.server.steady_ensemble", str(port), str(folder / "runs"), str(num_tokens)]
+    command = ["-m", "tests.server.steady_ensemble", str(port), str(folder / "runs"), str(num_tokens)]
     with process_of(command, url, log) as process:
         yield Child(url, process, log)
 
@@ -114,7 +108,7 @@ def serving(folder: Path, config: str) -> Iterator[tuple[subprocess.Popen[bytes]
     port = free_port()
     (folder / "config.yaml").write_text(config)
     environ = os.environ | {"GAC_DATABASE_URL": f"sqlite:///{folder / 'gac.db'}"}
-    command = ["gac_app", "serve", "--config", str(folder / "config.yaml"), "--port", str(port)]
+    command = ["-m", "gac_app", "serve", "--config", str(folder / "config.yaml"), "--port", str(port)]
     url = f"http://127.0.0.1:{port}"
     with process_of(command, url, folder / "log", env=environ) as process:
         yield process, url

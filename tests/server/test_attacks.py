@@ -41,13 +41,6 @@ async def honest(attacked: Child, page: Page, address: str = "", num: int = NUM_
 )
 def test_first_tokens_beside_a_hostile_client(tmp_path: Path, kind: str, honest_address: str) -> None:
     """What it costs others, compared with an ordinary neighbour, at other addresses or at its own."""
-    with child(tmp_path) as attacked:
-        check_beside(attacked, kind, honest_address)
-
-
-def check_beside(attacked: Child, kind: str, honest_address: str) -> None:
-    page = Page.of(attacked.url)
-    asyncio.run(honest(attacked, page, honest_address))
 
     async def measured() -> tuple[list[float], list[float]]:
         polling = asyncio.create_task(polls(attacked))
@@ -64,7 +57,10 @@ def check_beside(attacked: Child, kind: str, honest_address: str) -> None:
             finally:
                 hostile.terminate()
 
-    (calm, calm_polls), (first_s, polls_s) = neighbour("ordinary"), neighbour(kind)
+    with child(tmp_path) as attacked:
+        page = Page.of(attacked.url)
+        asyncio.run(honest(attacked, page, honest_address))
+        (calm, calm_polls), (first_s, polls_s) = neighbour("ordinary"), neighbour(kind)
     ratio = statistics.mean(first_s) / statistics.mean(calm)
     print(
         f"{kind}: first token {1000 * statistics.mean(calm):.0f} -> {1000 * statistics.mean(first_s):.0f} ms, ", end=""

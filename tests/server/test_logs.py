@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import io
 import json
 import logging
 import threading
@@ -203,38 +202,32 @@ def test_what_is_alike_is_logged_rarely_and_counted(kept: Kept, monkeypatch: pyt
 
 
 @pytest.fixture
-def lines() -> Iterator[io.StringIO]:
+def lines(kept: Kept, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> list[str]:
     """What is logged, as JSON."""
-    told = io.StringIO()
-    handler, logger = logging.StreamHandler(told), logging.getLogger("gac_app")
-    handler.setFormatter(JsonLines())
-    handler.addFilter(QuietLog())
-    before = logger.level
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    yield told
-    logger.removeHandler(handler)
-    logger.setLevel(before)
+    kept.setFormatter(JsonLines())
+    caplog.set_level(logging.INFO, "gac_app")
+    monkeypatch.setattr(logging.getLogger("gac_app"), "handlers", [kept])
+    return kept.lines
 
 
-def test_a_run_that_ends_is_a_record_with_its_ids(house: House, lines: io.StringIO) -> None:
+def test_a_run_that_ends_is_a_record_with_its_ids(house: House, lines: list[str]) -> None:
     service = house.service()
     service.when_ended(log_ended)
-    chat = {"model": "gac", "messages": [{"role": "user", "content": SECRET}], "max_tokens": 4}
+    chat = chat_body(messages=[{"role": "user", "content": SECRET}], max_tokens=4)
     with Site.over(service) as here:
         here.client.post("/v1/chat/completions", json=chat, headers={"X-Request-Id": "mine"}).raise_for_status()
-    [record] = [json.loads(line) for line in lines.getvalue().splitlines() if "a run ended" in line]
+    [record] = [json.loads(line) for line in lines if "a run ended" in line]
     assert (record["request_id"], record["level"]) == ("mine", "info")
     assert len(record["run_id"]) == 32
     assert (record["answers"], record["tokens"], record["reasons"]) == (1, 4, ["length"])
-    assert SECRET not in lines.getvalue()
+    assert SECRET not in "".join(lines)
 
 
-def test_a_run_of_the_page_has_no_request(house: House, lines: io.StringIO) -> None:
+def test_a_run_of_the_page_has_no_request(house: House, lines: list[str]) -> None:
     run = answer(house.service(), SECRET)
     with originating(request_id="another's", run_id="another"):  # in the thread of another run
         log_ended(run)
-    [record] = map(json.loads, lines.getvalue().splitlines())
+    [record] = map(json.loads, lines)
     assert (record["run_id"], record["answers"]) == (run.id, 3)
     assert "request_id" not in record
 

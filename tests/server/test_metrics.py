@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import re
-from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
@@ -19,13 +18,13 @@ from gac_app.services.runs.metrics import Metrics
 from gac_app.services.runs.views import StreamView
 from tests.fakes import FakeModel
 from tests.server.conftest import HERE
+from tests.server.site import ROOT
 from tests.services.battles.test_arena import Arena
 from tests.services.conftest import house as house
 from tests.services.house import ALICE, LONG, House, answer, begun, ended, until
 from tests.ui.planted import GATED, planted_step
 
 SECRET = "who-is-not-to-be-told"
-ROOT = Path(__file__).parents[2]
 
 
 def figures(metrics: Metrics) -> dict[tuple[str, ...], float]:

@@ -96,18 +96,15 @@ def test_a_document_under_a_new_address_costs_more(host: FastAPI) -> None:
     assert codes == [200, 200, 200, 200, 429]
 
 
-def test_an_address_has_one_piece_of_work_at_a_time() -> None:
+@pytest.mark.anyio
+async def test_an_address_has_one_piece_of_work_at_a_time() -> None:
     callers, done, go_on = Callers(8), list[str](), threading.Event()
-
-    async def work() -> None:
-        first = asyncio.create_task(callers.work("home", go_on.wait))
-        second = asyncio.create_task(callers.work("home", lambda: done.append("second")))
-        for _ in range(20):
-            await callers.work("office", lambda: done.append("office"))
-        go_on.set()
-        await asyncio.gather(first, second)
-
-    asyncio.run(work())
+    first = asyncio.create_task(callers.work("home", go_on.wait))
+    second = asyncio.create_task(callers.work("home", lambda: done.append("second")))
+    for _ in range(20):
+        await callers.work("office", lambda: done.append("office"))
+    go_on.set()
+    await asyncio.gather(first, second)
     assert done == ["office"] * 20 + ["second"]
 
 

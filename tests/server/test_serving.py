@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
@@ -30,9 +30,7 @@ from tests.fakes import SOON_S, WAIT_S
 from tests.models.loopback import Answer, FakeIndex
 from tests.models.source_tools import GGUF, files_in, make_wheel, member
 from tests.server.fakes import FakeService
-from tests.server.site import free_port, wait_until_up
-
-ROOT = Path(__file__).parent.parent.parent
+from tests.server.site import ROOT, free_port, process_of
 
 
 @pytest.fixture
@@ -40,22 +38,16 @@ def port() -> int:
     return free_port()
 
 
-@pytest.fixture
-def process(port: int, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-m", "tests.server.endless_host", str(port)]
-    with (
-        (tmp_path / "log").open("w", encoding="utf-8") as log,
-        subprocess.Popen(command, cwd=ROOT, stderr=log, text=True) as process,
-    ):
-        yield process
-        process.kill()
+def endless_host(port: int, log: Path, num_busy: int = 0) -> AbstractContextManager[subprocess.Popen[bytes]]:
+    command = ["-m", "tests.server.endless_host", str(port), str(num_busy)]
+    return process_of(command, f"http://127.0.0.1:{port}", log)
 
 
 @pytest.mark.process
 @pytest.mark.slow
-def test_sigterm_ends_a_streaming_process(process: subprocess.Popen[str], port: int, tmp_path: Path) -> None:
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
-        wait_until_up(client, within_s=WAIT_S)
+def test_sigterm_ends_a_streaming_process(port: int, tmp_path: Path) -> None:
+    url, log = f"http://127.0.0.1:{port}", tmp_path / "log"
+    with endless_host(port, log) as process, httpx.Client(base_url=url, timeout=30) as client:
         body = {"data": ["a secret prompt"], "fn_index": 0, "session_hash": "visitor"}
         assert client.post("/gradio_api/queue/join", json=body | {"data": []}).status_code == 200
         with client.stream("GET", "/gradio_api/queue/data?session_hash=visitor") as stream:
@@ -67,12 +59,12 @@ def test_sigterm_ends_a_streaming_process(process: subprocess.Popen[str], port: 
             process.wait(WAIT_S)
             seconds = time.monotonic() - start
     assert seconds < SOON_S
-    log = (tmp_path / "log").read_text(encoding="utf-8")
-    assert f"http://127.0.0.1:{port}" in log, "the page's own address is announced"
-    assert "closing the services" in log, "services are closed after a signal, too"
-    assert "Traceback" not in log
-    assert "queue/join" not in log, "no request is logged"
-    assert "visitor" not in log
+    said = log.read_text(encoding="utf-8")
+    assert url in said, "the page's own address is announced"
+    assert "closing the services" in said, "services are closed after a signal, too"
+    assert "Traceback" not in said
+    assert "queue/join" not in said, "no request is logged"
+    assert "visitor" not in said
 
 
 class Stalled(FakeIndex):
@@ -123,21 +115,14 @@ def test_sigterm_amid_a_fetch_leaves_no_pip_and_no_half_file(
 
 @pytest.mark.process
 @pytest.mark.slow
-def test_sigterm_ends_an_overloaded_process(port: int) -> None:
-    command = [sys.executable, "-m", "tests.server.endless_host", str(port), "12"]
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
-    try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
-            wait_until_up(client, within_s=WAIT_S)
-            process.send_signal(signal.SIGUSR1)
-            client.get("/healthz").raise_for_status()
+def test_sigterm_ends_an_overloaded_process(port: int, tmp_path: Path) -> None:
+    with endless_host(port, tmp_path / "log", num_busy=12) as process:
+        process.send_signal(signal.SIGUSR1)
+        httpx.get(f"http://127.0.0.1:{port}/healthz", timeout=60).raise_for_status()
         start = time.monotonic()
         process.send_signal(signal.SIGTERM)
         process.wait(WAIT_S)
         assert time.monotonic() - start < SOON_S
-    finally:
-        process.kill()
-        process.wait()
 
 
 def test_what_is_promised_in_seconds_follows_from_constants() -> None:

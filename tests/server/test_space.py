@@ -10,8 +10,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from functools import partial
@@ -27,7 +25,7 @@ from gac_app.config import Config
 from gac_app.decoding.trace import FinishedEvent
 from gac_app.loading import load_ensemble
 from tests.server.fake_provider import USER, Provider, provided
-from tests.server.site import ROOT, Tab, free_port
+from tests.server.site import ROOT, Tab, free_port, process_of
 from tests.services import house
 from tests.services.mirror.test_mirror import lines
 
@@ -103,30 +101,14 @@ class Space:
     @contextmanager
     def serving(self, name: str, *, is_zero: bool) -> Iterator[Browser]:
         """A server that is ready, with the database of that name; ended as a Space ends it."""
-        port = free_port()
-        log = self.folder / f"{name}.log"
-        with (
-            log.open("w", encoding="utf-8") as out,
-            subprocess.Popen(
-                [sys.executable, "app.py"], cwd=ROOT, env=self.environ(name, port, is_zero), stdout=out, stderr=out
-            ) as process,
-        ):
-            try:
-
-                def is_ready() -> bool:
-                    assert process.poll() is None, log.read_text("utf-8")
-                    try:
-                        answer = httpx.get(f"http://127.0.0.1:{port}/readyz", headers={"Host": HOST})
-                    except httpx.TransportError:
-                        return False
-                    return answer.status_code == 200 and answer.json()["mirror"]["is_restored"]
-
-                until(is_ready, f"for the server: {log}")
-                yield Browser(port)
-                process.send_signal(signal.SIGTERM)
-                assert process.wait(WAIT_S) is not None
-            finally:
-                process.kill()
+        port, log = free_port(), self.folder / f"{name}.log"
+        url = f"http://127.0.0.1:{port}"
+        with process_of(["app.py"], url, log, self.environ(name, port, is_zero), HOST) as process:
+            ready = partial(httpx.get, f"{url}/readyz", headers={"Host": HOST})
+            until(lambda: ready().json()["mirror"]["is_restored"], "for the mirror")
+            yield Browser(port)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(WAIT_S) is not None
         said = log.read_text("utf-8")
         assert "a-secret-signature" not in said
         assert "Traceback" not in said, said

@@ -10,13 +10,11 @@ from typing import Any
 import httpx
 import pytest
 
-from gac_app.config import ServerConfig
-from gac_app.server.host import bare_host
 from gac_app.server.limits import callers
 from gac_app.server.limits.bodies import RefusedError
 from gac_app.server.limits.callers import COOKIE, Caller, Callers, Quota, client_in, cookie_in, make_room, new_cookie
 from gac_app.services.queue import shares
-from tests.server.fakes import FakeService
+from tests.server.fakes import host_with
 from tests.server.site import API, served
 
 ALICE, BOB = Caller("home", "alice", "alice"), Caller("office", "bob", "bob")
@@ -123,14 +121,13 @@ def test_an_address_has_so_many_new_visitors(clock: list[float]) -> None:
 
 def test_on_ipv6_a_network_has_so_many_new_visitors() -> None:
     """A host on `::1`, whose proxy says who asks."""
-    config = ServerConfig(visitors_per_client=4, trusted_proxies=("::1",))
-    host = bare_host(FakeService(), config)  # type: ignore[arg-type]
+    host = host_with(visitors_per_client=4, trusted_proxies=("::1",))
 
     def asked(address: str) -> int:
         headers = {"X-Forwarded-For": address, "Cookie": f"{COOKIE}={secrets.token_hex(16)}"}
         return httpx.get(f"{url}{API}/queue/status", headers={**headers, "Origin": url}).status_code
 
-    with served(host, config, socket.create_server(("::1", 0), family=socket.AF_INET6)) as url:
+    with served(host, listener=socket.create_server(("::1", 0), family=socket.AF_INET6)) as url:
         assert [asked(f"2001:db8::{number}:1") for number in range(6)] == [404] * 4 + [429] * 2
         assert asked("2001:db8:0:1::1") == 404
 

@@ -18,7 +18,7 @@ from gac_app.server import middleware
 from gac_app.server.host import create_host
 from gac_app.server.limits.callers import REQUESTS_BURST
 from tests.server.conftest import HERE, an_address
-from tests.server.site import API, Page
+from tests.server.site import API, Page, Tab
 from tests.services.house import until
 from tests.ui.planted import KEY, planted_service
 
@@ -91,11 +91,12 @@ def test_what_is_no_proper_json_is_a_clear_400(client: TestClient, route: str, t
 
 def test_half_a_surrogate_pair_is_replaced_and_answered(client: TestClient, body: dict[str, Any]) -> None:
     body["data"][2] = "half \ud83d of it"
-    headers = {"Content-Type": "application/json"}
+    headers = {"Content-Type": "application/json", "Origin": HERE}
     assert client.post(f"{API}/queue/join", content=json.dumps(body), headers=headers).status_code == 200
     with client.stream("GET", f"{API}/queue/data", params={"session_hash": body["session_hash"]}) as answer:
         said = "".join(answer.iter_lines())
     assert "half \ufffd of it" in said
+    assert said.count("process_generating") >= 2
     assert '"success":true' in said
 
 
@@ -131,9 +132,9 @@ def test_events_go_the_way_that_the_page_sends_them(client: TestClient, page: Pa
 @pytest.mark.parametrize(
     "call", [{"component_id": 10**6}, {"fn_name": "__init__"}, {"fn_name": "inspect"}, {"component_id": "1"}]
 )
-def test_a_function_that_there_is_not_is_404(client: TestClient, page: Page, call: dict[str, Any]) -> None:
-    board = next(c["id"] for c in page.config["components"] if c["props"].get("elem_id") == "gac-board")
-    sent = {"component_id": board, "fn_name": "inspect_step", "data": {"key": KEY}, "session_hash": "abc"}
+def test_a_function_that_there_is_not_is_404(client: TestClient, call: dict[str, Any]) -> None:
+    sent = {"fn_name": "inspect_step", "data": {"key": KEY}, "session_hash": "abc"}
+    sent["component_id"] = Tab(client).parts["gac-board"]
     assert "error" in client.post(f"{API}/component_server", json=sent).json()
     assert client.post(f"{API}/component_server", json=sent | call).status_code == 404
 
@@ -160,9 +161,7 @@ def test_a_browser_gets_one_cookie_with_the_page(client: TestClient) -> None:
     assert "set-cookie" not in client.get("/").headers
     assert "set-cookie" not in client.get("/config").headers
     client.cookies.clear()
-    for forged in ("forged", "a" * 33, "a" * 31):
-        assert "set-cookie" in client.get("/", headers={"Cookie": f"gac_browser={forged}; a=b"}).headers
-    assert "set-cookie" not in client.get("/", headers={"Cookie": f"gac_browser={'a' * 32}; a=b"}).headers
+    assert "set-cookie" in client.get("/", headers={"Cookie": "gac_browser=forged; a=b"}).headers
 
 
 @pytest.fixture
@@ -258,14 +257,8 @@ def test_an_untrusted_proxy_is_mentioned_once(tmp_path: Path, caplog: pytest.Log
     service.close()
 
 
-def test_a_call_s_reply_is_made_json_in_its_own_thread(
-    client: TestClient, page: Page, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_call_s_reply_is_made_json_in_its_own_thread(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """FastAPI would go through it on the event loop, which takes a tenth of a second for a long one."""
+    tab = Tab(client)
     monkeypatch.setattr("fastapi.routing.jsonable_encoder", None)
-    history = next(c["id"] for c in page.config["components"] if c["props"].get("elem_id") == "gac-history")
-    fields = {"key": "c" * 64, "search": "", "outcome": "", "mode": "", "member": "", "since": "", "before": ""}
-    data = {**fields, "is_starred": False, "sort": "newest", "offset": 0}
-    call = {"component_id": history, "fn_name": "list_conversations", "data": data}
-    answer = client.post(f"{API}/component_server", json={**call, "session_hash": secrets.token_hex(6)})
-    assert (answer.status_code, answer.json()["conversations"]) == (200, [])
+    assert tab.conversations() == []

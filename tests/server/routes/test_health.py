@@ -98,7 +98,8 @@ def test_a_locked_and_a_full_database_are_told_while_they_are(tmp_path: Path, mo
     house.close()
 
 
-def test_while_the_database_is_locked_all_share_one_check(service: FakeService) -> None:
+@pytest.mark.anyio
+async def test_while_the_database_is_locked_all_share_one_check(service: FakeService) -> None:
     num_checks, is_unlocked = 0, threading.Event()
 
     def check() -> None:
@@ -108,20 +109,17 @@ def test_while_the_database_is_locked_all_share_one_check(service: FakeService) 
 
     service.check_storage = check  # type: ignore[method-assign]
 
-    async def ask() -> list[int]:
-        transport = httpx.ASGITransport(app=bare_host(service, ServerConfig()))  # type: ignore[arg-type]
-        async with httpx.AsyncClient(transport=transport, base_url=HERE) as client:
-            waiting = [asyncio.create_task(client.get("/readyz")) for _ in range(45)]
-            while not num_checks:
-                await asyncio.sleep(0.01)
-            for _ in range(100):  # turns of the loop, in which the others come to the same check
-                await asyncio.sleep(0)
-            await asyncio.wait_for(asyncio.to_thread(lambda: None), SOON_S)  # as the page's own work
-            waiting[0].cancel()  # the others still get their answer
-            is_unlocked.set()
-            answers = [(await answer).status_code for answer in waiting[1:]]
-            answers.append((await client.get("/readyz")).status_code)
-            return answers
-
-    assert asyncio.run(ask()) == [200] * 45
+    transport = httpx.ASGITransport(app=bare_host(service, ServerConfig()))  # type: ignore[arg-type]
+    async with httpx.AsyncClient(transport=transport, base_url=HERE) as client:
+        waiting = [asyncio.create_task(client.get("/readyz")) for _ in range(45)]
+        while not num_checks:
+            await asyncio.sleep(0.01)
+        for _ in range(100):  # turns of the loop, in which the others come to the same check
+            await asyncio.sleep(0)
+        await asyncio.wait_for(asyncio.to_thread(lambda: None), SOON_S)  # as the page's own work
+        waiting[0].cancel()  # the others still get their answer
+        is_unlocked.set()
+        answers = [(await answer).status_code for answer in waiting[1:]]
+        answers.append((await client.get("/readyz")).status_code)
+    assert answers == [200] * 45
     assert num_checks == 1
