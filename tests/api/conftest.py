@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
 import pytest
 
-from tests.api.site import Site
+from tests.api.site import Site, Sites
 from tests.event_loops import loops_are_free as loops_are_free
 from tests.services.conftest import house as house
 from tests.services.house import House
 
 
 @pytest.fixture
-def site(house: House) -> Iterator[Callable[..., Site]]:
-    """Makes sites: `site(models=..., api=..., server=...)`."""
+def site(house: House) -> Iterator[Sites]:
     with ExitStack() as opened:
 
         def make(models: Any = None, **config_fields: Any) -> Site:

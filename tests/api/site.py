@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -65,6 +65,9 @@ class Site:
         return len(self.under_way)
 
 
+Sites = Callable[..., Site]  # `site(models=..., api=..., server=...)`
+
+
 def chat_body(**fields: Any) -> dict[str, Any]:
     return {"model": "gac", **BODIES["chat"][1], **fields}
 
@@ -84,10 +87,15 @@ def streamed_text(kind: str, events: list[Any]) -> str:
     return "".join(one["delta"].get("content", "") if kind == "chat" else one["text"] for one in choices)
 
 
+KINDS = {401: "authentication_error", 404: "not_found_error", 429: "rate_limit_error"}
+
+
 def refusal_of(answer: httpx.Response) -> tuple[int, dict[str, Any]]:
-    error = answer.json()["error"]
+    """Its status, and what it says, in the form of OpenAI."""
+    error, status = answer.json()["error"], answer.status_code
     assert error.keys() == {"message", "type", "param", "code"}
-    return answer.status_code, error
+    assert error["type"] == KINDS.get(status, "invalid_request_error" if status < 500 else "server_error")
+    return status, error
 
 
 def events_of(answer: httpx.Response) -> list[Any]:

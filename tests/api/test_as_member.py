@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from gac_app.decoding.trace.events import FinishReason
 from gac_app.executors.members import new_member
 from gac_app.member_config import ServerConfig
 from gac_app.models.random_model import RandomModel
 from gac_app.models.remote.model import RemoteModel
 from gac_app.models.remote.servers import connect
-from tests.api.site import Site
+from tests.api.site import Sites
 from tests.decoding.answers import decoded
 from tests.fakes import FakeModel, config_of, ensemble_of
 from tests.server.site import served
@@ -28,7 +26,7 @@ def sure(name: str, seed: int) -> FakeModel:
     return model
 
 
-def test_what_is_proven_is_what_would_be_chosen_here(site: Callable[..., Site]) -> None:
+def test_what_is_proven_is_what_would_be_chosen_here(site: Sites) -> None:
     near = ensemble_of([sure("a", 1), sure("b", 2)])
     expected, _ = decoded(near, max_new_tokens=40)
     with served(site([sure("a", 1), sure("c", 3)]).host) as url:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from sqlalchemy import text as sql
 
 from gac_app.decoding.trace import TokenEvent
-from tests.api.site import ASK, PROMPT, Site, events_of, refusal_of
+from tests.api.site import ASK, Site, Sites, events_of, refusal_of
 from tests.fakes import FakeModel
-
-Sites = Callable[..., Site]
 
 
 def expected(site: Site, alone: str | None = None, **settings: Any) -> tuple[str, list[TokenEvent], str]:
@@ -93,7 +90,8 @@ def test_while_members_load_it_says_so(site: Sites) -> None:
     here = site()
     here.service.members._ensemble = None
     answer = here.chat()
-    assert (refusal_of(answer)[0], answer.headers["retry-after"]) == (503, "5")
+    status, error = refusal_of(answer)
+    assert (status, error["code"], answer.headers["retry-after"]) == (503, "unavailable", "5")
     assert here.client.get("/v1/models").json()["data"][0]["max_model_len"] is None
     here.service.members.use(site().service.members.ensemble())
 
@@ -154,18 +152,10 @@ def test_events_are_numbered_and_named(here: Site) -> None:
 
 def test_items_and_instructions_are_a_chat(here: Site) -> None:
     said = ask(here)["output"][0]
-    items = [
-        {"role": "user", "content": PROMPT},
-        said,
-        {"role": "user", "content": [{"type": "input_text", "text": "x"}]},
-    ]
+    items = [*ASK, said, {"role": "user", "content": [{"type": "input_text", "text": one} for one in "xy"]}]
     found = ask(here, input=items, instructions="Be brief.")
     text = said["content"][0]["text"]
-    messages = [
-        {"role": "system", "content": "Be brief."},
-        *ASK,
-        {"role": "assistant", "content": text},
-        {"role": "user", "content": "x"},
-    ]
-    same = here.chat(messages=messages).json()["choices"][0]["message"]["content"]
-    assert found["output"][0]["content"][0]["text"] == same
+    for role, last in (("system", "xy"), ("developer", [{"type": "text", "text": one} for one in "xy"])):
+        first, before = {"role": role, "content": "Be brief."}, {"role": "assistant", "content": text}
+        chat = here.chat(messages=[first, *ASK, before, {"role": "user", "content": last}]).json()
+        assert found["output"][0]["content"][0]["text"] == chat["choices"][0]["message"]["content"]

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from pydantic import BaseModel
 
-from tests.api.site import ASK, Site
+from tests.api.site import ASK, Sites
 from tests.server.site import served
 
 openai = pytest.importorskip("openai")
@@ -20,7 +21,7 @@ CHAT: dict[str, Any] = {"model": "gac", "messages": ASK, "max_tokens": 8}
 
 
 @pytest.fixture
-def url(site: Callable[..., Site]) -> Iterator[str]:
+def url(site: Sites) -> Iterator[str]:
     with served(site().host) as url:
         yield f"{url}/v1"
 
@@ -93,3 +94,20 @@ def test_it_responds(client: Any) -> None:
     with client.responses.stream(**fields) as stream:
         text = "".join(event.delta for event in stream if event.type == "response.output_text.delta")
     assert text == whole.output_text
+
+
+def test_it_parses_answers_as_models(client: Any) -> None:
+    pytest.importorskip("llguidance")
+
+    class Light(BaseModel):
+        on: bool
+        sizes: tuple[bool, bool]
+
+    fields = {**CHAT, "max_tokens": 300, "response_format": Light}
+    answer = client.chat.completions.parse(**fields)
+    assert isinstance(answer.choices[0].message.parsed, Light)
+    response = client.responses.parse(model="gac", input="A light?", text_format=Light, max_output_tokens=300)
+    assert isinstance(response.output_parsed, Light)
+    with client.chat.completions.stream(**fields) as stream:
+        stream.until_done()
+        assert stream.get_final_completion().choices[0].message.parsed == answer.choices[0].message.parsed

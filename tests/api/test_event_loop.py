@@ -7,18 +7,17 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from gac_app.config import MAX_PROMPT_CHARS
-from gac_app.server.host import create_host
 from gac_app.server.limits import callers
-from tests.api.site import ASK, HERE, Site
+from tests.api.site import ASK, HERE, Sites
 from tests.event_loops import MOST_S, watched_loops
+from tests.server.conftest import host as host
 from tests.server.hostile import BODIES
-from tests.ui.planted import planted_service
 
 pytestmark = pytest.mark.slow
-Sites = Callable[..., Site]
 SAID: dict[str, Any] = {"model": "a", "messages": ASK, "logprobs": True, "top_logprobs": 8, "gac": {}}
 TEXT = {"prompt": "word " * (MAX_PROMPT_CHARS // 5), "return_token_strs": True}
 DOCUMENT: dict[str, Any] = {"model": "a", "prompt": "word " * 400, "echo": True, "logprobs": 8, "max_tokens": 1}
@@ -46,9 +45,8 @@ def test_large_answers_are_written_off_the_event_loop(site: Sites, path: str, bo
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
-    service = planted_service(tmp_path_factory.mktemp("host"))
-    with TestClient(create_host(service, service.config), base_url=HERE, raise_server_exceptions=False) as client:
+def page(host: FastAPI) -> Iterator[TestClient]:
+    with TestClient(host, base_url=HERE, raise_server_exceptions=False) as client:
         yield client
 
 

@@ -4,13 +4,12 @@ goes away ends its passes within a step.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.api.site import BODIES, Site, chat_body, events_of, refusal_of, streamed_text, text_of
+from tests.api.site import BODIES, Site, Sites, chat_body, events_of, refusal_of, streamed_text, text_of
 from tests.fakes import FakeModel, Fault
 from tests.server.site import served
 from tests.services.house import until
@@ -53,7 +52,7 @@ def test_the_usage_comes_last_where_it_is_asked_for(here: Site, kind: str) -> No
 
 @pytest.mark.parametrize("kind", BODIES)
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_member_that_fails_is_named(site: Callable[..., Site], kind: str, stream: bool) -> None:
+def test_a_member_that_fails_is_named(site: Sites, kind: str, stream: bool) -> None:
     here = site([FakeModel("a", 1), FakeModel("b", 2, fault=Fault("raise", from_read=3))])
     answer = here.ask(kind, model="gac/every-step", stream=stream)
     if stream:
@@ -68,7 +67,6 @@ def test_a_member_that_fails_is_named(site: Callable[..., Site], kind: str, stre
     until(lambda: here.num_under_way == 0)  # a stream tells the failure before its run is over
 
 
-Sites = Callable[..., Site]
 LONG = chat_body(model="gac/every-step", max_tokens=30_000)
 
 

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 import pytest
 
 from gac_app.decoding.constraints import Grammars
-from tests.api.site import ASK, Site, events_of, streamed_text, text_of
-from tests.server.site import served
+from tests.api.site import Site, events_of, streamed_text, text_of
 
 llguidance = pytest.importorskip("llguidance")
 
-Sites = Callable[..., Site]
 LIGHT = {"properties": {"on": {"type": "boolean"}, "hue": {"enum": ["red", "green"]}}, "required": ["on", "hue"]}
 LIGHT |= {"type": "object", "additionalProperties": False}
 FORMAT = {"type": "json_schema", "json_schema": {"name": "light", "schema": LIGHT, "strict": True}}
@@ -69,21 +66,3 @@ def test_a_bias_is_by_the_models_own_ids(here: Site) -> None:
         assert answer["choices"][0]["message"]["content"] == "model" * 3
     body = {"model": "b", "prompt": "the", "max_tokens": 2, "logit_bias": {str(own): 100}}
     assert here.client.post("/v1/completions", json=body).json()["choices"][0]["text"] == "model" * 2
-
-
-def test_the_official_client_parses_a_model(site: Sites) -> None:
-    openai, pydantic = pytest.importorskip("openai"), pytest.importorskip("pydantic")
-
-    class Light(pydantic.BaseModel):  # type: ignore[misc,name-defined]
-        on: bool
-        sizes: tuple[bool, bool]
-
-    with served(site().host) as url, openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client:
-        fields: dict[str, Any] = {"model": "gac", "max_tokens": 300}
-        answer = client.chat.completions.parse(messages=ASK, response_format=Light, **fields)
-        assert isinstance(answer.choices[0].message.parsed, Light)
-        response = client.responses.parse(model="gac", input="A light?", text_format=Light, max_output_tokens=300)
-        assert isinstance(response.output_parsed, Light)
-        with client.chat.completions.stream(messages=ASK, response_format=Light, **fields) as stream:
-            stream.until_done()
-            assert stream.get_final_completion().choices[0].message.parsed == answer.choices[0].message.parsed

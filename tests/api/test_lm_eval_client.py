@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from lm_eval.api.instance import Instance
 
 from gac_app.evaluation.harness.lm_eval_model import EnsembleLM
-from tests.api.site import Site
+from tests.api.site import Site, Sites
 from tests.server.site import served
 
 pytest.importorskip("tenacity")  # lm_eval[api]
@@ -34,9 +33,7 @@ ASKED: dict[str, list[tuple[Any, ...]]] = {
         ("generate_until", "gac/gate", "gate@0.5", ""),
     ],
 )
-def test_it_measures_what_the_engine_measures(
-    site: Callable[..., Site], kind: str, model: str, system: str, below: str
-) -> None:
+def test_it_measures_what_the_engine_measures(site: Sites, kind: str, model: str, system: str, below: str) -> None:
     here = site()
     asked = [Instance(kind, {}, one, number) for number, one in enumerate(ASKED[kind])]
     own = getattr(EnsembleLM(here.service.members.ensemble(), system), kind)(asked)

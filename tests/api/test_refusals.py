@@ -66,6 +66,7 @@ def form(schema: Any) -> dict[str, Any]:
         ("chat", {"stream_options": {"include_obfuscation": 0}}, "stream_options.include_obfuscation", INVALID),
         ("chat", {"gac": {"settings": {"combine": "none such"}}}, "combine", INVALID),
         ("chat", {"gac": {"settings": {"colour": 1}}}, "colour", INVALID),
+        ("chat", {"max_tokens": None, "gac": {"settings": {"max_new_tokens": 0}}}, "max_tokens", INVALID),
         ("chat", {"logit_bias": {str(number): 1 for number in range(1025)}}, "logit_bias", INVALID),
         ("chat", {"response_format": {"type": "json_schema"}}, "response_format", INVALID),
         ("chat", {"response_format": {**form({})["response_format"], "type": "json_object"}},
@@ -82,7 +83,8 @@ def form(schema: Any) -> dict[str, Any]:
 def test_what_cannot_be_is_refused(here: Site, kind: str, fields: dict[str, Any], param: str | None, code: str) -> None:
     for stream in (False, True):
         status, error = refusal_of(here.ask(kind, **fields, stream=stream))
-        assert (status, error["type"], error["param"], error["code"]) == (400, "invalid_request_error", param, code)
+        assert (status, error["param"], error["code"]) == (400, param, code)
+        assert error["message"].startswith(f"{param or 'body'}: ")
         assert len(error["message"]) < 250
         assert "\n" not in error["message"]
     assert here.num_under_way == 0
@@ -127,10 +129,14 @@ def test_an_unknown_model_is_not_found(here: Site) -> None:
     assert (status, error["code"], error["param"]) == (404, "model_not_found", "model")
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b"{", b'{"temperature": NaN}', b"\xff", b"[" * 100_000])
+NO_OBJECTS = [b"", b"[]", b"3", b"{", b'{"a": NaN}', b'{"a": 1e999}', b'{"a": "\\ud800", "b": NaN}', b"\xff"]
+NO_OBJECTS += [b"[" * 100_000, b'{"a": "\\ud800", "b": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"]
+
+
+@pytest.mark.parametrize("body", NO_OBJECTS)
 def test_what_is_no_json_object_is_refused(here: Site, body: bytes) -> None:
     status, error = refusal_of(here.client.post("/v1/chat/completions", content=body))
-    assert (status, error["type"]) == (400, "invalid_request_error")
+    assert (status, error["param"]) == (400, None)
 
 
 @pytest.mark.parametrize("depth", [150, 3000, 100_000])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -13,11 +12,10 @@ import pytest
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.trace import TokenEvent
 from gac_app.services.queue.shares import client_of
-from tests.api.site import Site, refusal_of
+from tests.api.site import Site, Sites, refusal_of
 from tests.fakes import FakeModel, Fault
 from tests.services.house import until
 
-Sites = Callable[..., Site]
 TEXT = "the model of all"
 
 

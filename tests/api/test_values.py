@@ -1,8 +1,7 @@
-"""What is asked and answered, as values: settings of requests, parts of answers, errors. No host runs."""
+"""What is asked and answered, as values: settings of requests, parts of answers. No host runs."""
 
 from __future__ import annotations
 
-import json
 import math
 from typing import Any
 
@@ -10,13 +9,9 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from gac_app.decoding.trace import Candidate, FinishedEvent, FinishReason, MemberTrace, StepTrace
-from gac_app.errors import BusyError, GacError, LimitError, NotFoundError, RequestError, TooLongError
-from gac_app.models.message import Message
-from gac_app.server.api.answers import chat_logprob, gac_answer, token_text
-from gac_app.server.api.errors import answer_to, refusal_of
+from gac_app.server.api.answers import chat_logprob, gac_answer
 from gac_app.server.api.requests import ChatRequest, CompletionRequest, DetokenizeRequest
 from gac_app.server.api.response_models import ResponseRequest
-from gac_app.server.limits.bodies import RefusedError
 from gac_app.settings import MAX_BIASES
 
 HI = [{"role": "user", "content": "Hi"}]
@@ -52,41 +47,9 @@ def test_a_request_as_settings(asked: ChatRequest, changes: dict[str, Any]) -> N
     assert asked.changes() == changes
 
 
-def test_what_else_a_chat_says() -> None:
-    parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
-    messages = [{"role": "developer", "content": "Be brief."}, {"role": "user", "content": parts}]
-    asked = chat(messages=messages, n=3, logprobs=True, top_logprobs=2, stream_options={"include_usage": True})
-    prompts = ((Message("system", "Be brief."), Message("user", "ab")),)
-    assert asked.question() == {"prompts": prompts, "num_choices": 3}
-    assert (asked.num_top, asked.wants_usage) == (2, True)
+def test_probabilities_are_told_where_they_are_asked_for() -> None:
     assert [chat(**fields).num_top for fields in ({}, {"logprobs": False}, {"top_logprobs": 0})] == [None] * 3
-    assert (chat(logprobs=True).num_top, chat().wants_usage, chat().question()["num_choices"]) == (0, False, 1)
-
-
-@pytest.mark.parametrize(
-    ("error", "status", "kind", "code", "param", "retry"),
-    [
-        (RequestError("seed", "is bad"), 400, "invalid_request_error", "invalid_value", "seed", None),
-        (RequestError("max_new_tokens", "is bad"), 400, "invalid_request_error", "invalid_value", "max_tokens", None),
-        (TooLongError("prompt", "long"), 400, "invalid_request_error", "context_length_exceeded", "prompt", None),
-        (NotFoundError("no such model"), 404, "not_found_error", "model_not_found", "model", None),
-        (LimitError("too many"), 429, "rate_limit_error", "rate_limit_exceeded", None, "5"),
-        (BusyError("full"), 503, "server_error", "queue_full", None, "5"),
-        (GacError("loading"), 503, "server_error", "unavailable", None, "5"),
-        (RefusedError(429, "slowly", 2.1), 429, "rate_limit_error", None, None, "3"),
-        (RefusedError(429, "slowly", 0.2), 429, "rate_limit_error", None, None, "1"),
-        (RefusedError(413, "too large"), 413, "invalid_request_error", None, None, None),
-    ],
-)
-def test_errors_in_the_form_of_openai(
-    error: GacError | RefusedError, status: int, kind: str, code: str | None, param: str | None, retry: str | None
-) -> None:
-    response = answer_to(refusal_of(error, {"max_new_tokens": "max_tokens"}))
-    facts = json.loads(bytes(response.body))["error"]
-    assert (response.status_code, facts["type"], facts["code"], facts["param"]) == (status, kind, code, param)
-    assert response.headers.get("retry-after") == retry
-    if isinstance(error, RequestError):
-        assert facts["message"] == f"{param}: {error.message}"
+    assert chat(logprobs=True).num_top == 0
 
 
 # --- answers
@@ -94,13 +57,6 @@ def test_errors_in_the_form_of_openai(
 
 def ended(reason: FinishReason = FinishReason.STOP, num_tokens: int = 8, detail: str = "") -> FinishedEvent:
     return FinishedEvent(reason, "", num_tokens, 5, 0.1, 0.2, {}, detail, "1f", True)
-
-
-@pytest.mark.parametrize(
-    ("token", "text"), [(b"a", "a"), ("é".encode(), "é"), (b"", ""), (b"\xe4\xbd", "bytes:\\xe4\\xbd")]
-)
-def test_a_token_as_text(token: bytes, text: str) -> None:
-    assert token_text(token) == text
 
 
 def test_a_step_as_the_api_tells_it() -> None:
