@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,10 +12,10 @@ import pytest
 
 from gac_app.errors import unpacked
 from gac_app.services.runs.batches import Batches
-from gac_app.services.runs.runs import RunService
 from gac_app.storage import ConversationSummary, HistoryFilter
 from gac_app.ui.batch_tab import batch_functions, start_batch
 from gac_app.ui.history_tab import PAGE_SIZE, history_functions
+from tests.services.conftest import house as house
 from tests.services.house import House, until
 from tests.storage.samples import summary
 from tests.ui.planted import KEY, OTHER_KEY
@@ -46,7 +44,7 @@ def ask(history: Spy, name: str, /, **fields: Any) -> Any:
         ("name_conversation", {"conversation": "c", "name": "n"}, (KEY, "c", "n")),
         ("star_conversation", {"conversation": "c", "is_starred": True}, (KEY, "c", True)),
         ("star_conversation", {"conversation": "c", "is_starred": False}, (KEY, "c", False)),
-        ("delete_runs", {"runs": ["r", "s", "r"]}, (KEY, ["r", "s"])),
+        ("delete_runs", {"runs": ["s", "r", "s"]}, (KEY, ["s", "r"])),
         ("delete_conversation", {"conversation": "c"}, (KEY, "c")),
         ("delete_all", {}, (KEY,)),
     ],
@@ -102,14 +100,8 @@ def test_a_page_says_whether_there_is_a_next(num: int, has_more: bool) -> None:
     assert (len(found["conversations"]), found["has_more"]) == (PAGE_SIZE, has_more)
 
 
-@pytest.fixture
-def service(tmp_path: Path) -> Iterator[RunService]:
-    house = House(tmp_path / "runs.sqlite3")
-    yield house.service(settings={"max_new_tokens": 8})
-    house.close()
-
-
-def test_prompts_from_the_form_to_the_votes(service: RunService) -> None:
+def test_prompts_from_the_form_to_the_votes(house: House) -> None:
+    service = house.service(settings={"max_new_tokens": 8})
     batches = Batches(service)
     ask = asking(batch_functions(service, batches))
 

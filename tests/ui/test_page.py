@@ -20,13 +20,12 @@ from gac_app.ui.assets import page_assets
 from gac_app.ui.page import build_page
 from gac_app.ui.plots import in_language, in_lines
 from tests.services.lab.test_lab import study_pair
-from tests.ui.planted import planted_arena
+from tests.ui.planted import Planted, planted_arena
 
 OWN_SCRIPTS = sorted((STATIC_DIR / "js").rglob("*.js"))
 
 
-def test_every_handler_is_given_what_it_takes_and_is_private(tmp_path: Path) -> None:
-    planted = planted_arena(tmp_path)
+def test_every_handler_is_given_what_it_takes_and_is_private(tmp_path: Path, planted: Planted) -> None:
     lab = Lab(planted.runs.config, tmp_path, study_pair, planted.store)
     page = build_page(planted.runs, lab, planted.arena)
     assert {fn.api_visibility for fn in page.fns.values()} <= {"private", "undocumented"}
@@ -36,18 +35,15 @@ def test_every_handler_is_given_what_it_takes_and_is_private(tmp_path: Path) -> 
             hints = get_type_hints(fn.fn)
             events = [name for name in taken if hints.get(name) is gr.EventData]  # as Gradio finds them
             assert len(taken) == len(fn.inputs) + len(events), fn.fn
-    planted.runs.close()
 
 
-def test_a_tab_is_there_where_there_is_something_to_show(tmp_path: Path) -> None:
-    planted = planted_arena(tmp_path)
+def test_a_tab_is_there_where_there_is_something_to_show(planted: Planted) -> None:
     without, beside = (
         [block.id for block in build_page(planted.runs, None, arena).blocks.values() if isinstance(block, gr.Tab)]
         for arena in (None, planted.arena)
     )
     assert without[0] == "compare"
     assert [tab for tab in beside if tab not in without] == ["contests", "arena", "leaderboard"]
-    planted.runs.close()
 
 
 @pytest.mark.parametrize("is_mirrored", [True, False])
@@ -136,8 +132,5 @@ def test_a_chart_is_described_in_the_pages_language() -> None:
 
 def test_a_long_title_stands_on_several_lines() -> None:
     [chart] = heat_map("Words cut into the same tokens: Qwen2.5-Coder-0.5B-Instruct / SmolLM2", ("x",), {"a": [0.5]})
-    assert in_lines(chart)["title"] == [
-        "Words cut into the same tokens:",
-        "Qwen2.5-Coder-0.5B-Instruct / SmolLM2",
-    ]
+    assert in_lines(chart)["title"] == ["Words cut into the same tokens:", "Qwen2.5-Coder-0.5B-Instruct / SmolLM2"]
     assert in_lines({"mark": "point"}) == {"mark": "point"}

@@ -66,10 +66,6 @@ def test_fields_have_their_types(
             ask(Fields({"at": value}), "at")
 
 
-def test_ids_are_taken_once() -> None:
-    assert Fields({"runs": ["b", "a", "b"]}).texts("runs", 3) == ["b", "a"]
-
-
 @pytest.mark.parametrize("key", ["", "A" * 64, "0" * 63, "0" * 64 + "\n", None])
 def test_a_visitor_key_is_64_hexadecimal_digits(key: object) -> None:
     with pytest.raises(RequestError, match="reload it"):

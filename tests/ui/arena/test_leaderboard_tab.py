@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
@@ -29,19 +29,15 @@ ALL = {
 }  # fmt: skip
 
 
-@pytest.fixture
-def planted(tmp_path: Path) -> Iterator[Planted]:
-    planted = planted_arena(tmp_path)
-    yield planted
-    planted.runs.close()
+Ask = Callable[..., tuple[dict[str, Any], list[Any]]]
 
 
 @pytest.fixture
-def ask(planted: Planted) -> Callable[..., tuple[dict[str, Any], list[Any]]]:
+def ask(planted: Planted) -> Ask:
     return asking(planted)
 
 
-def asking(planted: Planted) -> Callable[..., tuple[dict[str, Any], list[Any]]]:
+def asking(planted: Planted) -> Ask:
     """The board and the charts of what is asked for."""
     with gr.Blocks():
         show = build_leaderboard(planted.arena, planted.runs.config)
@@ -54,9 +50,7 @@ def asking(planted: Planted) -> Callable[..., tuple[dict[str, Any], list[Any]]]:
     return asked
 
 
-def test_it_says_while_votes_are_still_being_read(
-    ask: Callable[..., tuple[dict[str, Any], list[Any]]], tmp_path: Path
-) -> None:
+def test_it_says_while_votes_are_still_being_read(ask: Ask, tmp_path: Path) -> None:
     assert ask()[0]["reading"] is None
     (tmp_path / "mirror").mkdir()
     (tmp_path / "mirror" / "gac-1.jsonl").write_text("{}\n")
@@ -75,7 +69,7 @@ def test_it_says_while_votes_are_still_being_read(
     planted.runs.close()
 
 
-def test_ratings_charts_and_filters(planted: Planted, ask: Callable[..., tuple[dict[str, Any], list[Any]]]) -> None:
+def test_ratings_charts_and_filters(planted: Planted, ask: Ask) -> None:
     board, plots = ask()
     assert board["problem"].startswith("Not enough votes: at least two contestants need")
     assert [plot.visible for plot in plots] == [False, False]
@@ -106,9 +100,7 @@ def test_ratings_charts_and_filters(planted: Planted, ask: Callable[..., tuple[d
         ({"own": 1}, "Own: expected true or false"),
     ],
 )
-def test_what_cannot_be_meant_is_refused(
-    ask: Callable[..., tuple[dict[str, Any], list[Any]]], change: dict[str, Any], error: str
-) -> None:
+def test_what_cannot_be_meant_is_refused(ask: Ask, change: dict[str, Any], error: str) -> None:
     assert ask(**change)[0]["error"].startswith(error)
 
 

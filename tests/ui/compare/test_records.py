@@ -13,7 +13,7 @@ from gac_app.services.runs.views import RunView, StreamView
 from gac_app.settings import Settings
 from gac_app.ui.compare.forks import Fork, GrowingText, forks_of
 from gac_app.ui.compare.records import BESIDE, PIECE, RunLines, token_record
-from tests.ui.planted import ANSWER, GATED, MEMBERS, planted_step
+from tests.ui.planted import ANSWER, MEMBERS, planted_step
 from tests.ui.spy import lines_of
 from tests.ui.steps import step
 
@@ -84,19 +84,6 @@ def test_tokens_that_come_just_before_the_end_are_there() -> None:
     lines = RunLines(run)
     lines.value()
     assert [line[1] for line in lines_of(lines.value()) if isinstance(line, list)] == ["a", "b", "c"]
-
-
-def test_each_token_comes_once_with_its_flags() -> None:
-    run = run_view()
-    lines = RunLines(run)
-    say(run, "ensemble", *ANSWER[:3])
-    lines.value()
-    say(run, "ensemble", *ANSWER[3:])
-    tokens = [line for line in lines_of(lines.value()) if isinstance(line, list)]
-    assert [token[1] for token in tokens] == list(ANSWER)
-    assert [index for index, token in enumerate(tokens) if token[2] & 1] == list(GATED)
-    assert [index for index, token in enumerate(tokens) if token[2] & 2] == [len(ANSWER) - 1]
-    assert {token[3] for token in tokens} == {0}  # the planted winner is the first member
 
 
 def test_the_first_divergence_is_told_once() -> None:

@@ -18,13 +18,7 @@ from gac_app.ui.compare import records
 from gac_app.ui.compare.run_handlers import RunHandlers
 from tests.fakes import WAIT_S
 from tests.services.house import ended, listed, until
-from tests.ui.planted import (
-    ANSWER,
-    KEY,
-    PlantedEnsemble,
-    planted_config,
-    planted_service,
-)
+from tests.ui.planted import ANSWER, KEY, PlantedEnsemble, planted_config, planted_service
 from tests.ui.spy import Spy, collect, lines_of
 
 
