@@ -39,9 +39,9 @@ def llm(url: str, model: str) -> None:
         listed = f"- model_id: here\n  model_name: {model}\n  api_base: {url}/v1\n"
         Path(home, "extra-openai-models.yaml").write_text(listed)
         environment = os.environ | {"LLM_USER_PATH": home, "OPENAI_API_KEY": "none"}
-        command = [str(Path(sys.executable).with_name("llm")), "-m", "here", "-o", "max_tokens", "16"]
+        asks = [str(Path(sys.executable).with_name("llm")), "-m", "here", "-o", "max_tokens", "16"]
         for options in ([], ["--no-stream"]):
-            ran = subprocess.run([*command, *options, ASK], env=environment, capture_output=True, text=True, timeout=120)
+            ran = subprocess.run([*asks, *options, ASK], env=environment, capture_output=True, text=True, timeout=120)
             assert ran.returncode == 0, ran.stderr
             said(" ".join(["llm", *options]), ran.stdout)
 
