@@ -18,7 +18,12 @@ from gac_app import cli
 def members_file(folder: Path, more: str = "", names: str = "ab") -> Path:
     """A configuration of random members with these names, and more."""
     members = "".join(f"- {{name: {name}, source: 'random:{seed}'}}\n" for seed, name in enumerate(names, 1))
-    (folder / "members.yaml").write_text(f"members:\n{members}{more}", encoding="utf-8")
+    return config_file(folder, f"members:\n{members}{more}")
+
+
+def config_file(folder: Path, text: str) -> Path:
+    """A configuration, or something else in its place."""
+    (folder / "members.yaml").write_text(text, encoding="utf-8")
     return folder / "members.yaml"
 
 

@@ -17,7 +17,7 @@ from gac_app import cli
 from gac_app.models import sources
 from gac_app.models.onnx import parts
 from gac_app.models.sources.resolve import cached_path
-from tests.command_line import members_file, run_command
+from tests.command_line import config_file, members_file, run_command
 from tests.models.source_tools import GGUF, SHA256, member
 from tests.models.tiny import save_llama
 from tests.storage.samples import listed
@@ -30,6 +30,11 @@ def _run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     environment = {key: value for key, value in os.environ.items() if not key.startswith("GAC_")} | variables
     command = [sys.executable, *arguments]
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False)
+
+
+def checked(folder: Path, text: str, *options: str) -> subprocess.CompletedProcess[str]:
+    """What `serve --check` says of this configuration."""
+    return run_command("serve", "--check", "--config", str(config_file(folder, text)), *options)
 
 
 @pytest.fixture
@@ -62,10 +67,7 @@ def test_help_imports_nothing_heavy() -> None:
     ],
 )
 def test_a_bad_configuration_is_one_message_and_exit_code_2(tmp_path: Path, text: str | None, message: str) -> None:
-    path = tmp_path / "bad.yaml"
-    if text is not None:
-        path.write_text(text, encoding="utf-8")
-    done = run_command("serve", "--check", "--config", str(path))
+    done = checked(tmp_path, text) if text else run_command("serve", "--check", "--config", "/nowhere.yaml")
     assert done.returncode == 2
     assert done.stdout == ""
     assert message in done.stderr
@@ -79,11 +81,12 @@ def test_a_bad_configuration_is_one_message_and_exit_code_2(tmp_path: Path, text
         ["serve", "--port", "0"],
         ["serve", "--devices", "8x80GiB"],
         ["export", "--format", "xml"],
+        ["export", "--output", "/no/such/folder/x"],
         ["nonsense"],
     ],
 )
-def test_bad_arguments_are_exit_code_2(arguments: list[str]) -> None:
-    done = run_command(*arguments)
+def test_bad_arguments_are_exit_code_2(arguments: list[str], database: str) -> None:
+    done = run_command(*arguments, GAC_DATABASE_URL=database)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
 
@@ -192,9 +195,8 @@ def test_export_writes_a_line_per_run(config: str, database: str, tmp_path: Path
 def test_fetching_prints_paths(tmp_path: Path) -> None:
     model = tmp_path / "tiny.gguf"
     model.write_bytes(b"GGUF" + b"\0" * 60)
-    path = tmp_path / "local.yaml"
     first = f"{{name: '[b]x', source: '{model}', notice: 'see [terms]'}}"
-    path.write_text(f"members:\n  - {first}\n  - {{name: r, source: 'random:1'}}\n", encoding="utf-8")
+    path = config_file(tmp_path, f"members: [{first}, {{name: r, source: 'random:1'}}]")
     done = run_command("fetch", "--json", "--config", str(path), GAC_CACHE=str(tmp_path / "cache"))
     assert json.loads(done.stdout) == {"[b]x": str(model)}
     assert "[b]x: see [terms]" in done.stderr, "names and notices are text, not markup"
@@ -206,8 +208,7 @@ def test_fetching_says_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyP
         return sources.ModelFiles(tmp_path, "directory")
 
     monkeypatch.setattr(sources, "resolve", resolve)
-    path = tmp_path / "local.yaml"
-    path.write_text(f"members:\n  - {{name: a, source: '{tmp_path}'}}\n")
+    path = config_file(tmp_path, f"members: [{{name: a, source: '{tmp_path}'}}]")
     done = run_command("fetch", "--config", str(path), GAC_CACHE=str(tmp_path / "cache"))
     assert (done.returncode, "fetching 42 %" in done.stderr) == (0, True), done.stderr
 
@@ -217,12 +218,10 @@ def test_fetching_tries_onnxruntime(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     model, tried = tmp_path / "tiny.gguf", list[tuple[Path, Path]]()
     model.write_bytes(b"GGUF" + b"\0" * 60)
     monkeypatch.setattr(parts, "onnx_parts", lambda *files: tried.append(files))
-    path = tmp_path / "local.yaml"
     source = f"source: '{model}', device: cpu"
-    path.write_text(
-        f"members:\n  - {{name: a, {source}}}\n  - {{name: b, {source}, backend: llama_cpp}}\n"
-        f"  - {{name: c, {source}, backend: transformers}}\n  - {{name: d, source: 'random:1'}}\n"
-    )
+    backends = ("auto", "llama_cpp", "transformers")
+    of_files = "".join(f"- {{name: {backend}, {source}, backend: {backend}}}\n" for backend in backends)
+    path = config_file(tmp_path, f"members:\n{of_files}- {{name: d, source: 'random:1'}}\n")
     done = run_command("fetch", "--config", str(path), GAC_CACHE=str(tmp_path / "cache"))
     assert done.returncode == 0, done.stderr
     assert tried == [(model, tmp_path / "cache")]
@@ -236,17 +235,13 @@ def test_logs_go_where_stderr_is_now() -> None:
 
 
 def test_a_missing_local_file_is_warned_of(tmp_path: Path) -> None:
-    path = tmp_path / "config.yaml"
-    path.write_text("members: [{name: a, source: ['hub:a/b#c.gguf', [/no/such.gguf]]}]")
-    done = run_command("serve", "--check", "--config", str(path))
+    done = checked(tmp_path, "members: [{name: a, source: ['hub:a/b#c.gguf', [/no/such.gguf]]}]")
     assert done.returncode == 0
     assert "there is no /no/such.gguf" in done.stdout
 
 
 def test_a_member_without_any_source_fails_the_check(tmp_path: Path) -> None:
-    path = tmp_path / "config.yaml"
-    path.write_text("members: [{name: a, source: gone.gguf}, {name: b, source: [['pypi:x==1#a', /no/part]]}]")
-    done = run_command("serve", "--check", "--config", str(path))
+    done = checked(tmp_path, "members: [{name: a, source: gone.gguf}, {name: b, source: [['pypi:x==1#a', /no/part]]}]")
     assert done.returncode == 1
     assert f"there is no {tmp_path / 'gone.gguf'}" in done.stdout
     assert done.stderr == "error: no source of a, b can be used\n"
@@ -254,22 +249,12 @@ def test_a_member_without_any_source_fails_the_check(tmp_path: Path) -> None:
 
 def test_a_member_that_fits_no_gpu_fails_the_check(tmp_path: Path) -> None:
     save_llama(tmp_path / "tiny")
-    path = tmp_path / "config.yaml"
-    path.write_text("members: [{name: a, source: tiny}]")
-    done = run_command("serve", "--check", "--config", str(path), "--devices", "2x24GiB")
+    done = checked(tmp_path, "members: [{name: a, source: tiny}]", "--devices", "2x24GiB")
     assert done.returncode == 0
     assert [line.split()[0] for line in done.stdout.splitlines()] == ["member", "a", "GPU", "cuda:0"]
-    done = run_command("serve", "--check", "--config", str(path), "--devices", "2x256MiB")
+    done = checked(tmp_path, "members: [{name: a, source: tiny}]", "--devices", "2x256MiB")
     assert done.returncode == 1
     assert done.stderr.startswith("error: a: needs at least 0.5 GiB (weights 0.0, cache 0.0 for one of 8 sequences of ")
-
-
-def test_an_export_that_cannot_be_written_is_bad_input(tmp_path: Path) -> None:
-    done = run_command(
-        "export", "--output", str(tmp_path / "no" / "x"), GAC_DATABASE_URL=f"sqlite:///{tmp_path / 'a.db'}"
-    )
-    assert done.returncode == 2
-    assert "Traceback" not in done.stderr
 
 
 def test_serve_says_which_members_run_on_ray() -> None:

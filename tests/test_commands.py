@@ -136,10 +136,6 @@ def test_a_prompt_that_does_not_fit_fails_the_command(folder: Path) -> None:
     assert isinstance(done.exception, GacError)
 
 
-def test_a_file_that_is_none_is_bad_input(folder: Path) -> None:
-    assert isinstance(call(folder, str(folder / "none.csv")).exception, RequestError)
-
-
 def test_settings_are_those_of_generate(folder: Path) -> None:
     def answers(*options: str) -> dict[str, dict[str, object]]:
         done = call(folder, "-", "--json", *options, stdin="One?")
@@ -158,7 +154,8 @@ def test_settings_are_those_of_generate(folder: Path) -> None:
     assert str(usual["a"]["text"]).startswith(str(first["Ensemble"]["text"]))
 
 
-def test_settings_that_there_are_not_are_bad_input(folder: Path) -> None:
+def test_what_there_is_not_is_bad_input(folder: Path) -> None:
+    assert isinstance(call(folder, str(folder / "none.csv")).exception, RequestError)
     assert isinstance(call(folder, "-", "--combine", "best", stdin="One?").exception, RequestError)
     assert call(folder, "-", "--mode", "alone", stdin="One?").exit_code == 2
 

@@ -25,7 +25,7 @@ from gac_app.models.hf.forward_passes import (
     passes_for,
 )
 from tests.examples import FEW
-from tests.models.tiny_kinds import PACKABLE, build
+from tests.models.tiny import PACKABLE, build
 
 BOUND = 1e-4
 

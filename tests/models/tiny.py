@@ -1,10 +1,12 @@
-"""Tiny random models in the Hub's layout, saved to a directory: real back-end code in milliseconds.
+"""Tiny random models of several architectures, most in the Hub's layout, saved to a directory: real back-end code in
+milliseconds.
 
 The weights are drawn large, so that the distributions differ from context to context.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -57,7 +59,8 @@ def sentencepiece_tokenizer(puts_space_first: bool = False) -> Tokenizer:
     pieces = trained.get_vocab()
     tokens = [*control, *(f"<0x{byte:02X}>" for byte in range(256)), *sorted(pieces, key=pieces.__getitem__)]
     vocab = {token: token_id for token_id, token in enumerate(tokens)}
-    tokenizer = Tokenizer(models.BPE(vocab, _merges(trained), byte_fallback=True, unk_token="<unk>", fuse_unk=True))
+    merges = [(left, right) for left, right in json.loads(trained.to_str())["model"]["merges"]]
+    tokenizer = Tokenizer(models.BPE(vocab, merges, byte_fallback=True, unk_token="<unk>", fuse_unk=True))
     tokenizer.add_special_tokens(control)
     replace = normalizers.Replace(" ", "▁")
     prepend = normalizers.Prepend("▁")
@@ -70,65 +73,70 @@ def sentencepiece_tokenizer(puts_space_first: bool = False) -> Tokenizer:
     return tokenizer
 
 
-_LLAMA = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "max_position_embeddings": 512}
-_LLAMA |= {"num_attention_heads": 4, "num_key_value_heads": 2}
+_SIZES = {"hidden_size": 32, "intermediate_size": 64, "max_position_embeddings": 512, "initializer_range": 0.3}
+_LLAMA = {**_SIZES, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2}
+_KINDS = {**_LLAMA, "vocab_size": 97, "num_hidden_layers": 3, "head_dim": 8}
+_KINDS |= {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+PACKABLE: dict[str, dict[str, Any]] = {
+    "Llama": {},
+    "Qwen3": {},
+    "Olmo3": {"sliding_window": 6, "num_hidden_layers": 4},  # in three of four
+    "Mistral": {"sliding_window": 6},  # in all layers
+    "Cohere2": {"sliding_window": 6},  # in some
+    "Llama4": {"attention_chunk_size": 6, "intermediate_size_mlp": 64},
+    "GPT2": {"n_embd": 32, "n_layer": 3, "n_head": 4, "n_positions": 512},
+    "GPTNeoX": {},
+    "Mixtral": {},
+}
+
+
+def build(kind: str, **config: Any) -> Any:
+    """A causal model of an architecture, without a tokenizer; `config` wins over the sizes above."""
+    return _made(kind, 0, **{**_KINDS, **PACKABLE.get(kind, {}), **config})
 
 
 def save_llama(directory: Path, seed: int = 0, **config: Any) -> Path:
     """A Llama of two layers with a byte-level tokenizer and a chat template; 16 rows of its embedding are padding."""
-    from transformers import LlamaConfig, LlamaForCausalLM
-
     tokenizer = _wrapped(byte_level_tokenizer(), bos_token="<|im_start|>", eos_token="<|im_end|>")
     tokenizer.chat_template = CHAT_TEMPLATE
-    options = {"bos_token_id": 1, "eos_token_id": 2, **_LLAMA, **config}
-    llama = LlamaConfig(vocab_size=len(tokenizer) + 16, initializer_range=0.3, **options)
-    return _save(LlamaForCausalLM, llama, tokenizer, directory, seed)
+    options = {"vocab_size": len(tokenizer) + 16, "bos_token_id": 1, "eos_token_id": 2, **_LLAMA, **config}
+    return _save(tokenizer, directory, "Llama", seed, **options)
 
 
 def save_gemma3(directory: Path, seed: int = 0, **config: Any) -> Path:
     """A Gemma 3 of three layers, two of them with a window of 8, with a SentencePiece tokenizer and no template."""
-    from transformers import Gemma3ForCausalLM, Gemma3TextConfig
-
     tokenizer = _wrapped(sentencepiece_tokenizer(), bos_token="<bos>", eos_token="<eos>", pad_token="<pad>")
-    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3, "max_position_embeddings": 512}
     heads = {"num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 16, "query_pre_attn_scalar": 16}
     layers = {"sliding_window": 8, "layer_types": ["sliding_attention", "sliding_attention", "full_attention"]}
     ends = {"bos_token_id": 2, "eos_token_id": 1, "pad_token_id": 0}
-    options = {**sizes, **heads, **layers, **ends, **config}
-    gemma = Gemma3TextConfig(vocab_size=len(tokenizer), initializer_range=0.3, **options)
-    return _save(Gemma3ForCausalLM, gemma, tokenizer, directory, seed)
+    options = {"vocab_size": len(tokenizer), "num_hidden_layers": 3, **_SIZES, **heads, **layers, **ends, **config}
+    return _save(tokenizer, directory, "Gemma3", seed, **options)
 
 
-def save_spaced_llama(directory: Path, seed: int = 0) -> Path:
+def save_spaced_llama(directory: Path) -> Path:
     """Llama 2's kind: a SentencePiece tokenizer that puts a space before every text, and a template with [INST]."""
-    from transformers import LlamaConfig, LlamaForCausalLM
-
     spaced = sentencepiece_tokenizer(puts_space_first=True)
     tokenizer = _wrapped(spaced, bos_token="<bos>", eos_token="<eos>", unk_token="<unk>")
     tokenizer.chat_template = INSTRUCT_TEMPLATE
-    options = {"bos_token_id": 2, "eos_token_id": 1, "initializer_range": 0.3, **_LLAMA}
-    return _save(LlamaForCausalLM, LlamaConfig(vocab_size=len(tokenizer), **options), tokenizer, directory, seed)
+    return _save(tokenizer, directory, "Llama", vocab_size=len(tokenizer), bos_token_id=2, eos_token_id=1, **_LLAMA)
 
 
-def save_gpt2(directory: Path, seed: int = 0) -> Path:
+def save_gpt2(directory: Path) -> Path:
     """A GPT-2 of two layers, whose positions are learnt, with a byte-level tokenizer, no BOS and no template."""
-    from transformers import GPT2Config, GPT2LMHeadModel
-
-    tokenizer = _wrapped(byte_level_tokenizer(), eos_token="<|endoftext|>")
-    sizes = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 512, "initializer_range": 0.3}
-    config = GPT2Config(vocab_size=len(tokenizer), bos_token_id=0, eos_token_id=0, **sizes)
-    return _save(GPT2LMHeadModel, config, tokenizer, directory, seed)
+    sizes = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 512}
+    return _save_gpt(directory, "GPT2", **sizes)
 
 
-def save_gpt_neo(directory: Path, seed: int = 0) -> Path:
+def save_gpt_neo(directory: Path) -> Path:
     """A GPT-Neo of two layers, one with a window of 8: attention of its own, so that no two sequences share a pass."""
-    from transformers import GPTNeoConfig, GPTNeoForCausalLM
-
-    tokenizer = _wrapped(byte_level_tokenizer(), eos_token="<|endoftext|>")
     sizes = {"hidden_size": 32, "num_layers": 2, "num_heads": 4, "window_size": 8, "max_position_embeddings": 512}
-    layers = {"attention_types": [[["global", "local"], 1]], "initializer_range": 0.3}
-    config = GPTNeoConfig(vocab_size=len(tokenizer), bos_token_id=0, eos_token_id=0, **sizes, **layers)
-    return _save(GPTNeoForCausalLM, config, tokenizer, directory, seed)
+    return _save_gpt(directory, "GPTNeo", attention_types=[[["global", "local"], 1]], **sizes)
+
+
+def _save_gpt(directory: Path, kind: str, **options: Any) -> Path:
+    tokenizer = _wrapped(byte_level_tokenizer(), eos_token="<|endoftext|>")
+    options |= {"vocab_size": len(tokenizer), "bos_token_id": 0, "eos_token_id": 0, "initializer_range": 0.3}
+    return _save(tokenizer, directory, kind, **options)
 
 
 def _wrapped(tokenizer: Tokenizer, **special: str) -> Any:
@@ -137,21 +145,23 @@ def _wrapped(tokenizer: Tokenizer, **special: str) -> Any:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special)
 
 
-def _save(model_class: Any, config: Any, tokenizer: Any, directory: Path, seed: int) -> Path:
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        model = model_class(config).eval()
-    model.save_pretrained(directory)
+def _save(tokenizer: Any, directory: Path, kind: str, seed: int = 0, **options: Any) -> Path:
+    _made(kind, seed, **options).save_pretrained(directory)
     tokenizer.save_pretrained(directory)
     return directory
+
+
+def _made(kind: str, seed: int, **options: Any) -> Any:
+    """A causal model in evaluation mode."""
+    import transformers
+
+    config_class = getattr(transformers, f"{kind}TextConfig", None) or getattr(transformers, f"{kind}Config")
+    model_class = getattr(transformers, f"{kind}LMHeadModel", None) or getattr(transformers, f"{kind}ForCausalLM")
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return model_class(config_class(**options)).eval()
 
 
 def _corpus() -> Iterator[str]:
     for _ in range(4):
         yield from CORPUS
-
-
-def _merges(tokenizer: Tokenizer) -> list[tuple[str, str]]:
-    import json
-
-    return [(left, right) for left, right in json.loads(tokenizer.to_str())["model"]["merges"]]

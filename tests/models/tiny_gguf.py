@@ -12,26 +12,13 @@ from typing import Any
 import numpy as np
 import torch
 
-_NAMES = {
-    "self_attn.q_proj": "attn_q",
-    "self_attn.k_proj": "attn_k",
-    "self_attn.v_proj": "attn_v",
-    "self_attn.o_proj": "attn_output",
-    "mlp.gate_proj": "ffn_gate",
-    "mlp.up_proj": "ffn_up",
-    "mlp.down_proj": "ffn_down",
-    "input_layernorm": "attn_norm",
-    "post_attention_layernorm": "ffn_norm",
-}
-
-
 def save_llama_gguf(directory: Path, path: Path, *, kind: str = "F32", licence: str = "") -> Path:
     """Write the model that `tiny.save_llama` or `tiny.save_spaced_llama` saved to `directory` as one GGUF file.
 
     Args:
         kind: of its matrices, a name of `GGMLQuantizationType`.
     """
-    from gguf import GGUFWriter
+    from gguf import MODEL_ARCH, GGUFWriter, get_tensor_name_map
     from safetensors.torch import load_file
 
     config = json.loads((directory / "config.json").read_text())
@@ -49,8 +36,10 @@ def save_llama_gguf(directory: Path, path: Path, *, kind: str = "F32", licence: 
     writer.add_vocab_size(config["vocab_size"])
     _add_tokenizer(writer, json.loads((directory / "tokenizer.json").read_text()), config["vocab_size"])
     writer.add_chat_template((directory / "chat_template.jinja").read_text())
+    names = get_tensor_name_map(MODEL_ARCH.LLAMA, config["num_hidden_layers"])
     for name, weights in load_file(directory / "model.safetensors").items():
-        _add_tensor(writer, *_tensor(name, weights, config), kind)
+        own = str(names.get_name(name, (".weight",)))
+        _add_tensor(writer, own, _turned(own, weights, config).float().contiguous().numpy(), kind)
     return _written(writer, path)
 
 
@@ -189,15 +178,9 @@ def _add_sentencepiece(writer: Any, vocab_size: int) -> None:
     writer.add_add_space_prefix(True)
 
 
-def _tensor(name: str, weights: torch.Tensor, config: dict[str, Any]) -> tuple[str, Any]:
-    """GGUF's name and layout: its rotary embedding pairs neighbours, so that the rows of q and k are interleaved."""
-    outer = {"model.embed_tokens.weight": "token_embd", "model.norm.weight": "output_norm", "lm_head.weight": "output"}
-    if name in outer:
-        return f"{outer[name]}.weight", weights.float().numpy()
-    _, _, layer, inner = name.split(".", 3)
-    kind = inner.removesuffix(".weight")
-    if kind.endswith(("q_proj", "k_proj")):
-        heads = config["num_attention_heads"] if kind.endswith("q_proj") else config["num_key_value_heads"]
-        rows = weights.shape[0]
-        weights = weights.view(heads, 2, rows // heads // 2, -1).transpose(1, 2).reshape(rows, -1)
-    return f"blk.{layer}.{_NAMES[kind]}.weight", weights.float().contiguous().numpy()
+def _turned(name: str, weights: torch.Tensor, config: dict[str, Any]) -> torch.Tensor:
+    """GGUF's rotary embedding pairs neighbours, so that the rows of q and k are interleaved."""
+    heads = {"attn_q": "num_attention_heads", "attn_k": "num_key_value_heads"}.get(name.split(".")[-2])
+    if heads is None:
+        return weights
+    return weights.view(config[heads], 2, -1, weights.shape[1]).transpose(1, 2).reshape(weights.shape)
