@@ -57,9 +57,6 @@ def test_without_llama_cpp_it_is_transformers_and_that_is_said(
 def test_llama_cpp_needs_a_gguf_file(llama_dir: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"members: tiny: backend 'llama_cpp' needs a \.gguf file"):
         load_member(llama_dir, tmp_path, backend="llama_cpp")
-
-
-def test_a_random_model_has_no_files_to_fetch(tmp_path: Path) -> None:
     with pytest.raises(ModelLoadError, match="tiny: 'random:1' has no files; expected another source or back end"):
         load_member("random:1", tmp_path, backend="llama_cpp")
 
@@ -129,5 +126,3 @@ def test_a_graph_is_prepared_for_gguf_files_on_a_cpu(
     member = MemberConfig.model_validate({"name": "a", "source": "m.gguf", "backend": backend})
     factory.prepare(member, ModelFiles(tmp_path / "m.gguf", kind), device, tmp_path / "cache")
     assert asked == [(tmp_path / "m.gguf", tmp_path / "cache")] * is_prepared
-    files = ModelFiles(tmp_path, kind)
-    assert factory._is_gguf_on_cpu(files, device) is (kind == "gguf" and device == "cpu")

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import torch
 
+import gac_app
 from gac_app.config import Config
-from gac_app.decoding.trace import FinishedEvent, FinishReason
 from gac_app.errors import MemberError, ModelLoadError
 from gac_app.loading import load_ensemble
 from gac_app.member_config import MemberConfig
@@ -92,15 +92,10 @@ def test_an_answer_ends_where_the_servers_context_does(
 ) -> None:
     """A server wants room for the token that it takes itself."""
     fake.context_length = 56
-    config = Config.model_validate({"members": [member_of(directory, url, api, top_logprobs=100_000)]})
-    with closing(load_ensemble(config)) as ensemble:
-        *_, last = ensemble.generate("The capital " * 9, config.settings, raw=True)
-        assert isinstance(last, FinishedEvent)
-        assert (last.reason, last.detail) == (
-            FinishReason.LENGTH,
-            f"the context of far is full ({fake.longest} tokens)",
-        )
-        assert fake.longest == (49 if api == "sglang" else 55)
+    with gac_app.load({"members": [member_of(directory, url, api, top_logprobs=100_000)]}) as gac:
+        answer = gac.answer("The capital " * 9, raw=True)
+    assert (answer.reason, answer.detail) == ("length", f"the context of far is full ({fake.longest} tokens)")
+    assert fake.longest == (49 if api == "sglang" else 55)
 
 
 def test_unknown_tokens_share_what_is_left(
@@ -357,9 +352,6 @@ def test_an_ensemble_with_it_writes_the_same(
         other = MemberConfig.model_validate({"name": "other", "source": str(tiny.save_gemma3(tmp_path / "other"))})
         texts = []
         for members in ((far, other), (near, other)):
-            config = Config.model_validate({"members": members, "settings": {"max_new_tokens": 12, **settings}})
-            with closing(load_ensemble(config)) as ensemble:
-                *_, last = ensemble.generate("The capital", config.settings, raw=True)
-                assert isinstance(last, FinishedEvent)
-                texts.append(last.text)
+            with gac_app.load({"members": members}, max_new_tokens=12, **settings) as gac:
+                texts.append(gac.answer("The capital", raw=True).text)
     assert texts[0] == texts[1] != ""

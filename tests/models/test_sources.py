@@ -123,12 +123,6 @@ def test_two_at_once_fetch_once(index: Path, cache: Path, monkeypatch: pytest.Mo
 # --- local files
 
 
-def test_a_local_gguf_file_is_used_where_it_is(tmp_path: Path, cache: Path) -> None:
-    path = tmp_path / "m.gguf"
-    path.write_bytes(GGUF)
-    assert find(cache, source=str(path)) == ModelFiles(path, "gguf")
-
-
 def test_a_wrong_local_file_is_named_and_left_alone(tmp_path: Path, cache: Path) -> None:
     path = tmp_path / "m.gguf"
     path.write_bytes(GGUF[:-1])
@@ -152,7 +146,7 @@ def test_a_hash_is_computed_once_per_state_of_the_file(
 ) -> None:
     path = tmp_path / "m.gguf"
     path.write_bytes(GGUF)
-    find(cache, source=str(path), sha256=SHA256)
+    assert find(cache, source=str(path), sha256=SHA256) == ModelFiles(path, "gguf"), "it is used where it is"
     with monkeypatch.context() as patched:
         patched.setattr(hashlib, "file_digest", lambda *_: pytest.fail("read again"))
         find(cache, source=str(path), sha256=SHA256)

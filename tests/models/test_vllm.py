@@ -13,10 +13,8 @@ from typing import Any
 import pytest
 import torch
 
-from gac_app.config import Config
-from gac_app.decoding.trace import FinishedEvent
+import gac_app
 from gac_app.errors import ConfigError, MemberError, ModelLoadError
-from gac_app.loading import load_ensemble
 from gac_app.member_config import MemberConfig
 from gac_app.models.backends import LoadRequest
 from gac_app.models.hf.model import TransformersModel
@@ -212,9 +210,6 @@ def test_an_ensemble_with_it_writes_the_same(
     texts = []
     for backend in ("vllm", "transformers"):
         members = [{"name": "far", "source": str(llama_dir), "backend": backend, "context_length": 511}, other]
-        config = Config.model_validate({"members": members, "settings": {"max_new_tokens": 12, **settings}})
-        with closing(load_ensemble(config)) as ensemble:
-            *_, last = ensemble.generate("The capital", config.settings, raw=True)
-            assert isinstance(last, FinishedEvent)
-            texts.append(last.text)
+        with gac_app.load({"members": members}, max_new_tokens=12, **settings) as gac:
+            texts.append(gac.answer("The capital", raw=True).text)
     assert texts[0] == texts[1] != ""

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+
 def save_llama_gguf(directory: Path, path: Path, *, kind: str = "F32", licence: str = "") -> Path:
     """Write the model that `tiny.save_llama` or `tiny.save_spaced_llama` saved to `directory` as one GGUF file.
 
