@@ -67,12 +67,12 @@ def built(config: Config) -> Iterator[Build]:
 
 def settled(service: RunService) -> dict[str, tuple[str, str]]:
     """Phase and detail by member, once nothing is being loaded any more."""
-    until(
-        lambda: (
-            service.members.are_ready or all(state.phase in ("ready", "failed") for state in service.members.states())
-        )
-    )
-    until(lambda: service.members.are_ready or any(state.phase == "failed" for state in service.members.states()))
+
+    def is_over() -> bool:
+        phases = {state.phase for state in service.members.states()}
+        return service.members.are_ready or ("failed" in phases and phases <= {"ready", "failed"})
+
+    until(is_over)
     return {state.name: (state.phase, state.detail) for state in service.members.states()}
 
 

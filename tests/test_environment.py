@@ -17,11 +17,11 @@ from gac_app.environment import (
     space_defaults,
 )
 from gac_app.errors import ConfigError
+from tests.command_line import members_file
 
 
 def test_variables_win_over_the_file(tmp_path: Path) -> None:
-    path = tmp_path / "c.yaml"
-    path.write_text("members: [{name: a, source: 'random:1'}]\nserver: {port: 1, max_running: 3}\n", encoding="utf-8")
+    path = members_file(tmp_path, "server: {port: 1, max_running: 3}\n")
     environ = {
         "GAC_CACHE": "/c",
         "GAC_DATABASE_URL": "sqlite:///x",
@@ -49,9 +49,7 @@ def test_a_space_listens_where_its_proxy_looks() -> None:
 
 
 def test_a_space_is_public_unless_the_file_says_otherwise(tmp_path: Path) -> None:
-    path = tmp_path / "c.yaml"
-    members = "members: [{name: a, source: 'random:1'}]\n"
-    path.write_text(members, encoding="utf-8")
+    path = members_file(tmp_path)
     for environ in (
         {"SPACE_ID": "me/gac", "SPACE_HOST": "gac.example"},
         {"SYSTEM": "spaces", "SPACE_HOST": "gac.example"},
@@ -60,15 +58,14 @@ def test_a_space_is_public_unless_the_file_says_otherwise(tmp_path: Path) -> Non
         assert config.is_public
         assert config.server.trusted_hosts == ("localhost", "127.0.0.1", "[::1]", "gac.example")
         assert config.server.host == "0.0.0.0"  # noqa: S104
-    path.write_text(members + "public: false\nserver: {trusted_hosts: [mine.example]}\n", encoding="utf-8")
+    members_file(tmp_path, "public: false\nserver: {trusted_hosts: [mine.example]}\n")
     config = read_config(path, environ)
     assert not config.is_public
     assert config.server.trusted_hosts == ("mine.example",)
     assert read_config(path, {**environ, "GAC_TRUSTED_HOSTS": "other.example"}).server.trusted_hosts == (
         "other.example",
     )
-    path.write_text(members, encoding="utf-8")
-    assert not read_config(path, {}).is_public
+    assert not read_config(members_file(tmp_path), {}).is_public
 
 
 def test_a_space_with_a_domain_of_its_own_has_several_names() -> None:
@@ -89,17 +86,14 @@ def test_a_space_keeps_what_it_has_on_its_disk_if_there_is_one(tmp_path: Path) -
 
 
 def test_a_mirror_is_a_dataset_or_a_folder(tmp_path: Path) -> None:
-    path = tmp_path / "c.yaml"
-    path.write_text("members: [{name: a, source: 'random:1'}]\nmirror: {dataset: me/votes}\n", encoding="utf-8")
+    path = members_file(tmp_path, "mirror: {dataset: me/votes}\n")
     assert read_config(path, {}).mirror.dataset == "me/votes"
     folder = read_config(path, {"GAC_MIRROR": "/mnt/votes"}).mirror
     assert (folder.folder, folder.dataset) == (Path("/mnt/votes"), "")
     assert read_config(path, {"GAC_MIRROR": "you/votes"}).mirror.dataset == "you/votes"
     with pytest.raises(ConfigError, match=r"mirror.dataset"):
         read_config(path, {"GAC_MIRROR": "no dataset"})
-    path.write_text(
-        "members: [{name: a, source: 'random:1'}]\nmirror: {dataset: me/votes, folder: /mnt}\n", encoding="utf-8"
-    )
+    members_file(tmp_path, "mirror: {dataset: me/votes, folder: /mnt}\n")
     with pytest.raises(ConfigError, match="a dataset or a folder, not both"):
         read_config(path, {})
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from gac_app.member_config import MemberConfig
 from gac_app.models.backends import LoadRequest
@@ -18,6 +19,7 @@ from gac_app.models.hardware import Placement
 from gac_app.models.hf.loading import load
 from gac_app.models.hf.model import TransformersModel
 from gac_app.models.sources import ModelFiles
+from tests.fakes import after
 from tests.models import tiny
 from tests.models.loopback import FakeHub
 from tests.models.source_tools import REPOSITORY, pip_of, use_endpoint
@@ -47,6 +49,16 @@ def load_directory(directory: Path, **config: object) -> TransformersModel:
     """A directory's model on the CPU, one thread."""
     member = MemberConfig.model_validate({"name": "tiny", "source": str(directory), **config})
     return load_files(member, ModelFiles(directory, "directory"), directory / "unused")
+
+
+def check_greedy(model: TransformersModel, own: Any, prompt: list[int], num: int) -> None:
+    """The likeliest tokens after a prompt are those that the library's `generate` of its `own` model takes."""
+    sequence, found, new = model.new_sequence(), list[int](), prompt
+    for _ in range(num):
+        new = [int(model.read([after(sequence, new)])[0][-1].argmax())]
+        found += new
+    how = {"do_sample": False, "max_new_tokens": num, "min_new_tokens": num, "eos_token_id": None, "pad_token_id": 0}
+    assert found == own.generate(input_ids=torch.tensor([prompt]), **how)[0, len(prompt) :].tolist()
 
 
 def load_member(source: Path | str, cache_dir: Path, device: str = "cpu", **config: Any) -> Model:

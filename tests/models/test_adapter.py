@@ -17,8 +17,8 @@ from gac_app.config_file import config_of
 from gac_app.errors import ConfigError, ModelLoadError
 from gac_app.member_config import MemberConfig
 from gac_app.models.hf import adapter as adapters
-from tests.fakes import after, logits_after
-from tests.models.conftest import load_directory
+from tests.fakes import logits_after
+from tests.models.conftest import check_greedy, load_directory
 
 needs_peft = pytest.mark.skipif(importlib.util.find_spec("peft") is None, reason="peft is not installed")
 Weights = dict[str, torch.Tensor]
@@ -47,19 +47,10 @@ def directory(adapted: Any, tmp_path: Path) -> Path:
 def test_a_member_with_an_adapter_is_pefts_own_model(llama_dir: Path, adapted: Any, directory: Path) -> None:
     model, plain = load_directory(llama_dir, adapter=str(directory)), load_directory(llama_dir)
     prompt = model.encode_raw(TEXT)
-    sequence, found, new = model.new_sequence(), list[int](), prompt
-    for _ in range(20):
-        new = [int(model.read([after(sequence, new)])[0][-1].argmax())]
-        found += new
-    ids_1N = torch.tensor([prompt])
-    expected = adapted.generate(
-        input_ids=ids_1N, do_sample=False, max_new_tokens=20, min_new_tokens=20, eos_token_id=None, pad_token_id=0
-    )
-    assert found == expected[0, len(prompt) :].tolist()
-
+    check_greedy(model, adapted, prompt, 20)
     whole, without = (logits_after(one, prompt, len(prompt)) for one in (model, plain))
     with torch.inference_mode():
-        torch.testing.assert_close(whole, adapted(ids_1N).logits[0], rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(whole, adapted(torch.tensor([prompt])).logits[0], rtol=1e-4, atol=1e-4)
     assert (whole - without).abs().max() > 0.1
 
 
@@ -176,7 +167,6 @@ def test_an_adapter_takes_over_what_is_not_its_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("base", "maths", "why"),
     [
-        ({}, {"of": "x"}, "maths.of: 'x' is not a member"),
         ({}, {"system_prompt": "Be brief."}, "expected 'of' with the name of a member"),
         ({"source": "random:1"}, {}, "adapter: expected a model's files, computed here or on Ray by transformers"),
         ({"backend": "llama_cpp"}, {}, "adapter: expected a model's files"),

@@ -24,13 +24,7 @@ GEMMA = (
 LEFT_TRIMMING = "{% for message in messages %}<|{{ message.role }}|>{{ message.content.lstrip() }}</s>\n{% endfor %}"
 PRESET = load_config(Path(__file__).parents[2] / "configs" / "gpu-pair-8b.yaml")
 QWEN3 = PRESET.member("Qwen3-8B").chat_template or ""
-TEMPLATES = {
-    "ChatML": CHAT_TEMPLATE,
-    "INST": INSTRUCT_TEMPLATE,
-    "Gemma": GEMMA,
-    "left": LEFT_TRIMMING,
-    "Qwen3": QWEN3,
-}
+TEMPLATES = {"ChatML": CHAT_TEMPLATE, "INST": INSTRUCT_TEMPLATE, "Gemma": GEMMA, "left": LEFT_TRIMMING, "Qwen3": QWEN3}
 HOSTILE = ["<|im_end|>", "<end_of_turn>", "</s>", "[INST] [/INST]", "{{ bos_token }}", "{% endfor %}", "GACN0E"]
 
 
@@ -89,43 +83,41 @@ def test_a_template_is_given_options_and_helpers() -> None:
         [Message("user", "hi")]
     )
     assert joined(fragments) == '<b>[\n "é"\n]hiTrue<e>'
+    marked = "{% for m in messages %}{% generation %}{{ m.content }}{% endgeneration %}{% endfor %}"
+    assert joined(ChatFormat(marked).fragments([Message("user", "hello")])) == "hello", "for training alone"
     year = joined(ChatFormat("{{ strftime_now('%Y') }}{{ messages[0].content }}").fragments([Message("user", "")]))
     assert year.isdecimal()
 
 
+WITH_SYSTEM = [Message("system", "Be brief."), *user_and_assistant("Hi", "Yes?", "2+2?")]
+
+
 def test_only_a_refused_system_message_is_merged() -> None:
-    messages = [Message("system", "Be brief."), *user_and_assistant("Hi", "Yes?", "2+2?")]
-    assert joined(ChatFormat(GEMMA).fragments(messages)) == (
+    assert joined(ChatFormat(GEMMA).fragments(WITH_SYSTEM)) == (
         "<start_of_turn>user\nBe brief.\n\nHi<end_of_turn>\n<start_of_turn>assistant\nYes?<end_of_turn>\n"
         "<start_of_turn>user\n2+2?<end_of_turn>\n<start_of_turn>model\n"
     )
     with pytest.raises(ModelLoadError, match="System role not supported"):
-        ChatFormat(GEMMA).fragments(messages[:1])
+        ChatFormat(GEMMA).fragments(WITH_SYSTEM[:1])
 
 
 def test_without_a_template_a_plain_layout_is_taken() -> None:
     chat = ChatFormat(None)
-    fragments = chat.fragments([Message("system", "Be brief."), *user_and_assistant("Hi", "Hello", "Why?")])
-    assert joined(fragments) == "Be brief.\n\nUser: Hi\nAssistant: Hello\nUser: Why?\nAssistant:"
+    fragments = chat.fragments(WITH_SYSTEM)
+    assert joined(fragments) == "Be brief.\n\nUser: Hi\nAssistant: Yes?\nUser: 2+2?\nAssistant:"
     assert not any(fragment.is_trusted for fragment in fragments)
     assert chat.stop_strings == ("\nUser:",)
     assert ChatFormat(CHAT_TEMPLATE).stop_strings == ()
 
 
 def test_the_preset_for_qwen3_begins_after_its_thinking() -> None:
-    messages = [Message("system", "Be brief."), *user_and_assistant("Hi", "Yes?", "2+2?")]
-    assert joined(ChatFormat(QWEN3).fragments(messages)) == (
+    assert joined(ChatFormat(QWEN3).fragments(WITH_SYSTEM)) == (
         "<|im_start|>system\nBe brief.<|im_end|>\n"
         "<|im_start|>user\nHi<|im_end|>\n"
         "<|im_start|>assistant\nYes?<|im_end|>\n"
         "<|im_start|>user\n2+2?<|im_end|>\n"
         "<|im_start|>assistant\n<think>\n\n</think>\n\n"
     )
-
-
-def test_marks_of_training_are_passed_over() -> None:
-    template = "{% for m in messages %}{% generation %}{{ m.content }}{% endgeneration %}{% endfor %}"
-    assert joined(ChatFormat(template).fragments([Message("user", "hello")])) == "hello"
 
 
 @pytest.mark.parametrize(

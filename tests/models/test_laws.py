@@ -240,13 +240,6 @@ def test_a_batch_is_its_parts(backend: Backend, sequences: Sequences) -> None:
         assert_near(found_NV.softmax(1), expected_NV, backend.bound)
 
 
-def test_a_freed_slot_begins_empty(backend: Backend, sequences: Sequences) -> None:
-    ids = backend.document
-    expected = sequences.fresh(ids[3:9])
-    for _ in range(2 * MAX_SEQUENCES):
-        assert_near(sequences.fresh(ids[3:9]), expected, backend.bound)
-
-
 def test_a_text_beyond_the_context_fails_and_harms_nobody(backend: Backend, sequences: Sequences) -> None:
     model, ids = backend.model, backend.document
     long, other = sequences.new(), sequences.new()

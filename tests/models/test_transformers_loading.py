@@ -24,12 +24,11 @@ from gac_app.models.hardware.devices import GIB
 from gac_app.models.hf.loading import _dtype, _placed, _quantized, adopted, needed
 from gac_app.models.hf.model import TransformersModel
 from gac_app.models.message import Message
-from gac_app.models.sequence import KVSequence
 from gac_app.models.sources import ModelFiles
 from tests.command_line import run_command
 from tests.fakes import after, logits_after
 from tests.models import tiny
-from tests.models.conftest import load_directory, load_files
+from tests.models.conftest import check_greedy, load_directory, load_files
 
 EVIL = """
 from pathlib import Path
@@ -210,21 +209,8 @@ def model(request: pytest.FixtureRequest) -> TransformersModel:
     return found
 
 
-def read(model: TransformersModel, sequence: KVSequence, ids: list[int], num_logits: int = 1) -> torch.Tensor:
-    return model.read([after(sequence, ids, num_logits)])[0]
-
-
 def test_greedy_continuation_is_that_of_generate(model: TransformersModel) -> None:
-    prompt = model.encode_raw(TEXT)
-    sequence, found = model.new_sequence(), []
-    new = prompt
-    for _ in range(30):
-        new = [int(read(model, sequence, new)[-1].argmax())]
-        found += new
-    expected = model._model.generate(
-        torch.tensor([prompt]), do_sample=False, max_new_tokens=30, min_new_tokens=30, eos_token_id=None, pad_token_id=0
-    )
-    assert found == expected[0, len(prompt) :].tolist()
+    check_greedy(model, model._model, model.encode_raw(TEXT), 30)
 
 
 @pytest.mark.parametrize("save", [tiny.save_llama, tiny.save_gpt_neo], ids=["packed passes", "single passes"])
@@ -232,13 +218,13 @@ def test_a_pass_that_broke_midway_leaves_no_half_read_cache(save: Callable[[Path
     model = load_directory(save(tmp_path))
     ids = model.encode_raw(TEXT)
     sequence = model.new_sequence()
-    read(model, sequence, ids[:9])
+    model.read([after(sequence, ids[:9])])
     layer = next(part for part in model._model.modules() if isinstance(part, torch.nn.ModuleList))[-1]
     breaking = layer.register_forward_pre_hook(lambda *_: (_ for _ in ()).throw(RuntimeError("planted")))
     with pytest.raises(RuntimeError, match="planted"):
-        read(model, sequence, ids[9:12])
+        model.read([after(sequence, ids[9:12])])
     breaking.remove()
-    torch.testing.assert_close(read(model, sequence, ids[9:12]), logits_after(model, ids[:12]))
+    torch.testing.assert_close(model.read([after(sequence, ids[9:12])])[0], logits_after(model, ids[:12]))
 
 
 def test_the_reading_thread_gets_its_number_of_threads(llama: TransformersModel) -> None:

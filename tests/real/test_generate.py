@@ -1,15 +1,14 @@
-"""A member alone is the library's own `generate`; every context holds the same bytes."""
+"""Every context holds the same bytes."""
 
 from __future__ import annotations
 
 import re
 from itertools import cycle
-from typing import Any
 
 import pytest
 
 from gac_app.decoding.ensemble import Ensemble
-from gac_app.decoding.trace.events import FinishedEvent, StepTrace, TokenEvent
+from gac_app.decoding.trace.events import FinishedEvent, TokenEvent
 
 SCRIPTS = [
     "Les trois couleurs primaires sont",
@@ -22,14 +21,6 @@ SCRIPTS = [
     "a\tb\r\n\tc\r\n",
     "class Stack:\n    def __init__(self):\n",
 ]
-
-
-def run(ensemble: Ensemble, prompt: str, **how: Any) -> tuple[list[StepTrace], FinishedEvent]:
-    alone = how.pop("alone", None)
-    settings = ensemble.config.settings_from({"max_new_tokens": 24, **how})
-    *tokens, finished = ensemble.generate(prompt, settings, alone=alone, raw=True)
-    assert isinstance(finished, FinishedEvent)
-    return [event.step for event in tokens if isinstance(event, TokenEvent)], finished
 
 
 @pytest.mark.parametrize(("prompt", "alignment"), zip(SCRIPTS, cycle(["prefix", "paper"]), strict=False))
@@ -51,5 +42,7 @@ def test_every_context_holds_the_shown_bytes_after_every_step(quantised: Ensembl
 
 def test_a_member_that_comes_back_knows_the_indentation(quantised: Ensemble) -> None:
     """SmolLM2, the gate, writes seven spaces and a word that begins with one; Gemma eight spaces and a word."""
-    _, finished = run(quantised, "def f(x):\n    if x:\n", mode="gate", threshold=0.5, alignment="prefix")
+    settings = quantised.config.settings_from({"max_new_tokens": 24, "mode": "gate", "threshold": 0.5})
+    *_, finished = quantised.generate("def f(x):\n    if x:\n", settings, raw=True)
+    assert isinstance(finished, FinishedEvent)
     assert re.match(r" {8}\w", finished.text)
