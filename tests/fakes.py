@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -19,6 +19,7 @@ from gac_app.config import Config
 from gac_app.decoding.distribution import ReadResult
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.member import Member
+from gac_app.decoding.trace import Event, FinishedEvent, StepTrace, TokenEvent
 from gac_app.executors.threads import ThreadMember
 from gac_app.models.base import Model
 from gac_app.models.random_model import RandomModel
@@ -37,11 +38,13 @@ class Fault:
 
     Args:
         marker: only to sequences whose text holds it; empty = to all.
+        error: what is raised.
     """
 
     kind: Literal["nan", "inf", "raise", "hang"]
     from_read: int = 0
     marker: bytes = b""
+    error: BaseException = field(default_factory=lambda: RuntimeError("planned"))
 
 
 @dataclass
@@ -121,7 +124,7 @@ class FakeModel(RandomModel):
 
     def _fail(self, fault: Fault, logits_NV: torch.Tensor) -> torch.Tensor:
         if fault.kind == "raise":
-            raise RuntimeError("planned")
+            raise fault.error
         if fault.kind == "hang":
             self.is_hanging.set()
             self.released.wait()
@@ -215,3 +218,10 @@ def ensemble_of(
 def probs_of(result: ReadResult) -> torch.Tensor:
     """A read's distributions as one tensor, [N, U]."""
     return torch.stack([distribution.probs_U for distribution in result.distributions])
+
+
+def steps_and_end(events: Iterable[Event]) -> tuple[list[StepTrace], FinishedEvent]:
+    """An answer, decoded to its end."""
+    *tokens, end = events
+    assert isinstance(end, FinishedEvent)
+    return [event.step for event in tokens if isinstance(event, TokenEvent)], end

@@ -13,12 +13,11 @@ from hypothesis import strategies as st
 from gac_app.decoding.alignment import covers as covers_module
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.member import InlineMember
-from gac_app.decoding.trace.events import TokenEvent
 from gac_app.models.random_model import RandomModel
 from gac_app.vocab.mapping import VocabMapping
 from gac_app.vocab.union import UnionVocabulary
 from tests.decoding.toy import END, Toy, ToyModel, tokenisations
-from tests.fakes import config_of, ensemble_of
+from tests.fakes import config_of, ensemble_of, steps_and_end
 from tests.told_member import ToldMember
 
 pytest.importorskip("llguidance")
@@ -170,8 +169,7 @@ def test_prefix_chooses_as_brute_force(case: tuple[list[Toy], Constraints], are_
         exact.setattr(covers_module, "NEGLIGIBLE", 0.0)
         exact.setattr(covers_module, "WORTH_READING", 0.0)
         settings = ensemble.config.settings_from({"json_schema": schema, "logit_bias": bias})
-        *events, end = ensemble.generate(PROMPT.decode(), settings, raw=True)
-    steps = [event.step for event in events if isinstance(event, TokenEvent)]
+        steps, end = steps_and_end(ensemble.generate(PROMPT.decode(), settings, raw=True))
     for step, (piece, prob) in zip(steps, answer(toys, union, constraints), strict=False):
         assert (step.token, step.prob) == (piece, pytest.approx(prob, rel=1e-3)), end
 

@@ -23,7 +23,7 @@ from gac_app.vocab.union import UnionVocabulary
 from tests.decoding.answers import decoded
 from tests.decoding.conftest import make
 from tests.decoding.test_branches import HOW, assert_goes_on
-from tests.fakes import FixedModel, config_of, ensemble_of
+from tests.fakes import FixedModel, config_of, ensemble_of, steps_and_end
 
 LIGHT = {"properties": {"on": {"type": "boolean"}, "hue": {"enum": ["red", "réd", "green"]}}, "required": ["on", "hue"]}
 LIGHT |= {"type": "object", "additionalProperties": False}
@@ -221,8 +221,7 @@ def test_a_member_alone_has_ids_of_its_own() -> None:
     own = vocabulary.token_bytes.index(b"model")
     [end] = vocabulary.end_ids
     settings = ensemble.config.settings_from({"logit_bias": {own: 100}, "max_new_tokens": 3})
-    *_, finished = ensemble.generate("Hello", settings, alone="m1")
-    assert finished.text == "model" * 3  # type: ignore[union-attr]
+    assert steps_and_end(ensemble.generate("Hello", settings, alone="m1"))[1].text == "model" * 3
     settings = ensemble.config.settings_from({"logit_bias": {end: 100, 257: -100}})  # 257 is a control token
-    *_, finished = ensemble.generate("Hello", settings, alone="m1")
-    assert (finished.reason, finished.text) == (FinishReason.STOP, "")  # type: ignore[union-attr]
+    _, finished = steps_and_end(ensemble.generate("Hello", settings, alone="m1"))
+    assert (finished.reason, finished.text) == (FinishReason.STOP, "")

@@ -21,13 +21,13 @@ import pytest
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.loop import Branch
 from gac_app.decoding.member import InlineMember
-from gac_app.decoding.trace.events import FinishedEvent, StepTrace, TokenEvent
+from gac_app.decoding.trace.events import FinishedEvent, StepTrace
 from gac_app.decoding.view import ViewMember
 from gac_app.errors import GacError
 from gac_app.executors.threads import ThreadMember
 from gac_app.member_config import MemberConfig
 from gac_app.models.random_model import RandomModel
-from tests.fakes import FakeModel, Fault, config_of, ensemble_of
+from tests.fakes import FakeModel, Fault, config_of, ensemble_of, steps_and_end
 from tests.told_member import ToldMember
 
 GOLDEN = Path(__file__).parents[1] / "data" / "golden.json"
@@ -107,13 +107,10 @@ def answer(number: int) -> tuple[list[StepTrace], FinishedEvent]:
             how["alone"] = draw.choice(list(ensemble.members))
         prompt, raw = draw.choice(PROMPTS), draw.random() < 0.7
         checked = ensemble.config.settings_from(settings)
-        *events, finished = ensemble.session(prompt, checked, raw=raw, **how).events()
-        steps = [event.step for event in events if isinstance(event, TokenEvent)]
+        steps, finished = steps_and_end(ensemble.session(prompt, checked, raw=raw, **how).events())
         if len(steps) > 3 and draw.random() < 0.15:
             branch = Branch(tuple(steps[:3]), b"t" if draw.random() < 0.7 else None)
-            *events, finished = ensemble.session(prompt, checked, raw=raw, branch=branch, **how).events()
-            steps = [event.step for event in events if isinstance(event, TokenEvent)]
-    assert isinstance(finished, FinishedEvent)
+            return steps_and_end(ensemble.session(prompt, checked, raw=raw, branch=branch, **how).events())
     return steps, finished
 
 

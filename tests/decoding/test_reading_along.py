@@ -14,13 +14,23 @@ from gac_app.decoding.contexts.context import MemberContext
 from gac_app.decoding.distribution.read_result import ReadResult
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.member import InlineMember
-from gac_app.decoding.trace.events import FinishedEvent, FinishReason
+from gac_app.decoding.trace.events import FinishReason
 from gac_app.errors import MemberError
 from gac_app.executors.threads import ThreadMember
 from gac_app.models.sequence import LOCAL, ForwardRequest
 from gac_app.settings import Settings
 from tests.decoding.answers import decoded
-from tests.fakes import WAIT_S, FakeModel, Fault, after, config_of, ensemble_of, in_worker, mapping_of
+from tests.fakes import (
+    WAIT_S,
+    FakeModel,
+    Fault,
+    after,
+    config_of,
+    ensemble_of,
+    in_worker,
+    mapping_of,
+    steps_and_end,
+)
 
 ALIGNMENTS = ["paper", "prefix"]
 ASKED_RARELY: dict[str, Any] = {"mode": "gate", "threshold": 0.3, "max_new_tokens": 24}
@@ -181,8 +191,7 @@ def test_each_member_may_take_as_long_as_its_prompt(steady_clock: None) -> None:
         model.chunk_size = 4
     config = config_of(["a", "b"], {"mode": "every-step", "max_new_tokens": 2, "step_timeout_s": TIMEOUT_S})
     with closing(ensemble_of(models, config)) as ensemble:
-        *_, finished = ensemble.generate(PROMPT, raw=True)
-    assert isinstance(finished, FinishedEvent)
+        _, finished = steps_and_end(ensemble.generate(PROMPT, raw=True))
     assert finished.reason is FinishReason.LENGTH, finished.detail
     assert finished.ttft_s > TIMEOUT_S
 
@@ -190,14 +199,13 @@ def test_each_member_may_take_as_long_as_its_prompt(steady_clock: None) -> None:
 def test_who_waits_for_the_same_prompt_of_another_is_not_late(ensemble: Ensemble) -> None:
     first, second = (ensemble.generate(PROMPT, raw=True, namespace="talk") for _ in range(2))
     with ThreadPoolExecutor(2) as pool:
-        ends = [pool.submit(lambda events: list(events)[-1], events) for events in (first, second)]
-    assert {end.result().reason for end in ends} == {FinishReason.LENGTH}  # type: ignore[union-attr]
+        ends = pool.map(steps_and_end, (first, second))
+    assert {end.reason for _, end in ends} == {FinishReason.LENGTH}
 
 
 def test_a_prompt_that_does_not_go_on_is_late(ensemble: Ensemble) -> None:
     ensemble.members["a"].model.delay_s = 3 * TIMEOUT_S  # type: ignore[attr-defined]
-    *_, finished = ensemble.generate(PROMPT, raw=True)
-    assert isinstance(finished, FinishedEvent)
+    _, finished = steps_and_end(ensemble.generate(PROMPT, raw=True))
     assert "no answer in time" in finished.detail
     with pytest.raises(MemberError, match="no answer in time"):
         ensemble.score(PROMPT, ["yes"], raw=True)

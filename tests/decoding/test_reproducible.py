@@ -20,7 +20,7 @@ from gac_app.executors.threads import ThreadMember
 from gac_app.models.message import Message
 from gac_app.models.random_model import RandomModel
 from gac_app.models.sequence import LOCAL, ForwardRequest, KVSequence
-from tests.fakes import after, ensemble_of, mapping_of, probs_of
+from tests.fakes import after, ensemble_of, mapping_of, probs_of, steps_and_end
 
 PROMPTS = ["a token and a word", "all we can model from this, and not one answer by the vote together", "by"]
 GATED = {"mode": "gate", "threshold": 0.4}
@@ -74,8 +74,7 @@ def finished(
     ensemble: Ensemble, prompt: str, reproducible: str = "on", namespace: str = "", **how: Any
 ) -> FinishedEvent:
     settings = ensemble.config.settings_from({"max_new_tokens": 14, "reproducible": reproducible, **how})
-    *_, end = ensemble.generate(prompt, settings, namespace=namespace)
-    assert isinstance(end, FinishedEvent)
+    _, end = steps_and_end(ensemble.generate(prompt, settings, namespace=namespace))
     assert end.is_reproducible == (reproducible == "on")
     return end
 
@@ -161,11 +160,10 @@ def test_what_is_kept_of_a_conversation_changes_no_digest() -> None:
     with closing(threaded()) as ensemble, closing(threaded()) as other:
         settings = ensemble.config.settings_from({"max_new_tokens": 14, "reproducible": "on", **WAYS[0]})
         for _ in range(3):
-            *_, warm = ensemble.generate(turns, settings, namespace="talk")
-            *_, again = ensemble.generate(turns, settings, namespace="talk")
-            *_, cold = other.generate(turns, settings)
-            assert isinstance(warm, FinishedEvent)
-            assert warm.digest == again.digest == cold.digest  # type: ignore[union-attr]
+            _, warm = steps_and_end(ensemble.generate(turns, settings, namespace="talk"))
+            _, again = steps_and_end(ensemble.generate(turns, settings, namespace="talk"))
+            _, cold = steps_and_end(other.generate(turns, settings))
+            assert warm.digest == again.digest == cold.digest
             turns += [Message("assistant", warm.text), Message("user", PROMPTS[0])]
 
 

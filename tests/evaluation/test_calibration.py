@@ -44,16 +44,6 @@ def _scored(logits_NC: Any, seed: int = 0) -> list[ScoredChoices]:
     return [ScoredChoices(tuple(row), int(answer)) for row, answer in zip(logits_NC, answers, strict=True)]
 
 
-def _drawn(count: int, sharpness: float, seed: int = 1) -> list[ScoredChoices]:
-    """Answers drawn from known distributions, their logits then multiplied by `sharpness`."""
-    random = np.random.default_rng(seed)
-    scored = []
-    for logits_C in random.normal(0, 1.5, (count, 4)):
-        probs_C = np.exp(ScoredChoices(tuple(logits_C), 0).logits())
-        scored.append(ScoredChoices(tuple(sharpness * logits_C), int(random.choice(4, p=probs_C))))
-    return scored
-
-
 class TestErrors:
     @pytest.mark.slow
     @given(st.integers(0, 10_000), st.integers(1, 200), st.integers(2, 5), st.floats(0.1, 5))
@@ -92,17 +82,6 @@ class TestTemperature:
         best = calibration_of(scored, fit_temperature(scored)).nll
         for temperature in (0.02, 0.3, 1.0, 2.0, 20.0, 90.0):
             assert best <= calibration_of(scored, temperature).nll + 1e-9
-
-    @pytest.mark.slow
-    def test_it_is_checked_on_the_half_it_was_not_fitted_on(self) -> None:
-        scored = _drawn(2_000, 3.0)
-        scaling = scale_temperature(scored)
-        assert scaling.temperature == fit_temperature(scored[::2])
-        assert scaling.num_fitted == scaling.before.num_questions == 1_000
-        assert scaling.before == calibration_of(scored[1::2])
-        assert scaling.after is not None
-        assert scaling.after.accuracy == scaling.before.accuracy, "the best choice stays the best"
-        assert scaling.after.ece < scaling.before.ece / 3
 
 
 TASK = Task(name="quiz", about="A quiz.", kind="choice", ask="Q: {question}\nA:")

@@ -11,12 +11,11 @@ from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.trace.events import FinishReason
 from gac_app.errors import MemberError, RequestError, VocabularyError
 from gac_app.evaluation.running import StudyProgress
-from gac_app.evaluation.running.answering import answer, choose, least_risk, lowest_perplexity, most_frequent
+from gac_app.evaluation.running.answering import answer, choose, lowest_perplexity, most_frequent
 from gac_app.evaluation.running.result_cache import Graded, ResultCache
 from gac_app.evaluation.running.systems import System, parse_system, parse_systems
 from gac_app.evaluation.studies.evaluator import Evaluator
 from gac_app.evaluation.tasks.task import Task, load_task
-from tests.decoding.conftest import make
 from tests.evaluation.conftest import call
 from tests.evaluation.fakes import CAPITALS, CHOICES, CONFIG, FakeEnsemble
 from tests.fakes import config_of
@@ -119,29 +118,11 @@ def test_the_time_left_is_judged_by_this_run_alone() -> None:
     assert StudyProgress(num_done=50, num_total=100, num_kept=50, seconds=1.0).seconds_left is None
 
 
-def test_the_most_frequent_answer_wins_but_never_silence() -> None:
-    assert most_frequent(["Rome", "the Paris!", "paris"], "words") == 1
-    assert most_frequent(["Rome", "Paris"], "words") == 0
-    assert most_frequent(["", "", "Paris"], "words") == 2
-    assert most_frequent(["", ""], "words") == 0
-
-
-def test_least_risk_is_the_answer_most_like_the_others() -> None:
-    assert least_risk(["a blue sky", "no idea", "the blue sky", "blue skies"]) in (0, 2)
-    assert least_risk(["no idea", "blue", "blue"]) == 1
-    assert least_risk(["alone"]) == 0
-
-
-def test_lowest_perplexity_is_the_members_mean() -> None:
-    ensemble = make(0, 1)
-    texts = ["", " ab", " the of", " ab"]
-    settings = ensemble.config.settings
-    bits = {
-        text: sum(ensemble.score("x", [text], settings, alone=m, raw=True)[0].bits_per_byte for m in ensemble.members)
-        for text in texts[1:3]
-    }
-    assert texts[lowest_perplexity(ensemble, "x", texts)] == min(bits, key=lambda text: bits[text])
-    assert lowest_perplexity(ensemble, "x", ["", ""]) == 0
+def test_silence_is_chosen_last() -> None:
+    for texts, chosen in ((["", "", "Paris"], 2), (["", ""], 0), (["Rome", "the Paris!", "paris"], 1)):
+        assert most_frequent(texts, "words") == chosen
+    fake = cast(Ensemble, FakeEnsemble(bits={" ab": 3.0}))
+    assert [lowest_perplexity(fake, "?\nA:", texts) for texts in (["", " ab"], ["", ""])] == [1, 0]
 
 
 CANDIDATES = [
@@ -156,11 +137,6 @@ def test_a_choice_costs_the_longest_time_and_all_passes() -> None:
     assert (chosen.is_right, chosen.text, chosen.num_tokens, chosen.num_ensembled) == (True, " Rome", 4, 0)
     assert chosen.seconds == pytest.approx(3.0, abs=0.5)
     assert (chosen.ttft_s, chosen.member_seconds) == (0.0, 3.5)
-
-
-def test_a_failed_candidate_is_the_failure() -> None:
-    broken = Graded("it", error="b: broke")
-    assert choose(cast(Ensemble, FakeEnsemble()), NQ, CAPITALS[1], "mbr", [CANDIDATES[0], broken]) == broken
 
 
 def test_of_choices_a_text_is_chosen_without_probabilities() -> None:

@@ -23,7 +23,6 @@ from gac_app.evaluation.running import parse_system
 from gac_app.evaluation.studies.members import plan_scaling
 from gac_app.evaluation.studies.planting import planted, spoilt_sentence
 from gac_app.evaluation.studies.result import StudyResult, Table, explained
-from gac_app.evaluation.studies.snowballing import words_kept
 from gac_app.evaluation.studies.study import studies as found_studies
 from gac_app.evaluation.studies.thresholds import Thresholds, judge_sweep, pareto_front
 from gac_app.evaluation.studies.weights import Weights, suffix_of
@@ -162,12 +161,6 @@ def test_what_is_planted_is_wrong() -> None:
 def test_choices_cannot_be_begun() -> None:
     with pytest.raises(RequestError, match="whose answers are written"):
         planted(load_task("piqa"), CAPITALS, "word")
-
-
-def test_what_is_left_of_an_answer_is_told_by_place() -> None:
-    assert words_kept("Half of 48 is 24.", "Half of 49 is 24.") == [True, True, False, True, True]
-    assert words_kept("a b c", "c a b") == [True, True, False]
-    assert words_kept("", "a") == []
 
 
 DOCS = Path(__file__).parents[2] / "docs" / "extending.md"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gac_app.errors import GacError, RequestError
-from gac_app.evaluation.running.systems import default_systems, parse_system, parse_systems
+from gac_app.evaluation.running.systems import parse_system, parse_systems
 from tests.evaluation.conftest import call
 from tests.evaluation.fakes import CONFIG
 from tests.fakes import config_of
@@ -59,9 +59,7 @@ def test_a_name_says_the_settings(name: str, expected: dict[str, Any]) -> None:
         ("every-step+top-p=", "unknown option 'top-p='"),
         ("every-step+unite+k=2.5", "combine_params.top_k"),
         ("every-step+combine=best", "unknown combine rule 'best'"),
-        ("every-step+combine=power+combine.exponent=99", "combine_params.exponent"),
         ("every-step+w=1", "a weight for each of a, b"),
-        ("every-step+w=1:x", "'x' is not a number"),
         ("every-step+w=0:0", "above 0"),
         ("every-step+score", "needs a score"),
         ("", "none is named"),
@@ -77,10 +75,6 @@ def test_a_bad_name_is_told(name: str, culprit: str) -> None:
 def test_each_is_taken_once_in_order() -> None:
     names = [system.name for system in parse_systems("gate@0.5, every-step,gate@0.5", CONFIG)]
     assert names == ["gate@0.5", "every-step"]
-
-
-def test_by_default_members_every_step_and_the_gate() -> None:
-    assert [system.name for system in default_systems(CONFIG)] == ["alone:a", "alone:b", "every-step", "gate@0.5"]
 
 
 @pytest.mark.parametrize("name", ["every-step", "alone:a", "gate@0.5+on-member-failure=drop"])

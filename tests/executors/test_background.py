@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from gac_app.decoding.trace.events import FinishedEvent, FinishReason
+from gac_app.decoding.trace.events import FinishReason
 from gac_app.executors import fair_queue
 from gac_app.executors.members import in_background
 from gac_app.models.sequence import BACKGROUND, LOCAL
 from tests.executors.conftest import Clock
 from tests.executors.desk import LONG, Desk
-from tests.fakes import WAIT_S, FakeModel, after, config_of, ensemble_of, in_worker
+from tests.fakes import WAIT_S, FakeModel, after, config_of, ensemble_of, in_worker, steps_and_end
 
 
 @pytest.fixture
@@ -77,10 +77,8 @@ def test_a_study_gets_the_same_and_gives_way_to_runs() -> None:
     background, _ = in_background(ensemble)
     member = background.members["a"]
     assert not member.is_free_for(member.open([1], LOCAL)), "its reads along yield, also to the study's own"
-    *_, expected = ensemble.generate("Name three colours")
-    *_, found = background.generate("Name three colours")
-    assert isinstance(found, FinishedEvent)
-    assert (found.text, found.digest) == (expected.text, expected.digest)  # type: ignore[union-attr]
+    (_, expected), (_, found) = (steps_and_end(one.generate("Name three colours")) for one in (ensemble, background))
+    assert (found.text, found.digest) == (expected.text, expected.digest)
     assert background.score("One, two,", [" three"]) == pytest.approx(ensemble.score("One, two,", [" three"]))
     background.close()
     assert not any(model.is_closed for model in models)
@@ -134,9 +132,7 @@ def test_a_study_that_is_stopped_ends_while_a_run_goes_on() -> None:
     stop()
     study.join(WAIT_S)
     assert finished[-1].reason is FinishReason.ERROR
-    *_, after = background.generate("another")
-    assert isinstance(after, FinishedEvent)
-    assert after.reason is FinishReason.ERROR
+    assert steps_and_end(background.generate("another"))[1].reason is FinishReason.ERROR
     next(run)
     run.close()
     ensemble.close()

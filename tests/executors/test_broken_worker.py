@@ -11,7 +11,7 @@ import torch
 from gac_app.errors import MemberError
 from gac_app.executors import threads
 from gac_app.executors.threads import ThreadMember
-from gac_app.models.sequence import ForwardRequest, KVSequence
+from gac_app.models.sequence import KVSequence
 from tests.fakes import WAIT_S, FakeModel, Fault, after, busy, fresh, in_worker, mapping_of, open_text, probs_of
 from tests.services.house import until
 
@@ -21,17 +21,9 @@ class Ends(BaseException):
 
 
 class BreakingModel(FakeModel):
-    """Raises `error` where a test wants it; None = nowhere."""
+    """Cannot free a sequence where a test wants it."""
 
-    error: BaseException | None = None
-    marker = b"BAD"
     can_free = True
-
-    def _read_one(self, request: ForwardRequest) -> torch.Tensor:
-        logits_NV = super()._read_one(request)
-        if self.error and self.marker in self.vocabulary.decode([*request.ids]):
-            raise self.error
-        return logits_NV
 
     def free(self, sequence: KVSequence) -> None:
         if not self.can_free:
@@ -62,7 +54,7 @@ def test_only_the_culprit_of_a_pass_is_told(member: ThreadMember, model: Breakin
     is_number, pending = isinstance(error, str), busy(member, model)
     sequences = [open_text(member, text) for text in ("good one", "BAD", "good two")]
     waiting = [member.read(after(sequence)) for sequence in sequences]
-    model.fault, model.error = (Fault(error, marker=b"BAD"), None) if is_number else (None, error)
+    model.fault = Fault(error, marker=b"BAD") if is_number else Fault("raise", marker=b"BAD", error=error)
     model.released.set()
     pending.result(WAIT_S)
     with pytest.raises(MemberError, match="a: its logits" if is_number else f"a: {type(error).__name__}") as caught:
@@ -125,16 +117,16 @@ def test_a_call_that_breaks_does_not_end_the_worker(member: ThreadMember, model:
 
 def test_a_model_that_fails_always_is_not_ready_until_it_works(member: ThreadMember, model: BreakingModel) -> None:
     assert member.failure == ""
-    model.error, model.marker = SystemExit(3), b""
+    model.fault = Fault("raise", error=SystemExit(3))
     with pytest.raises(MemberError):
         member.read(after(open_text(member, "one"))).result(WAIT_S)
     until(lambda: member.failure == "SystemExit: 3")
-    model.error = None
+    model.fault = None
     until(lambda: member.failure == "")
 
 
 def test_one_bad_prompt_does_not_make_a_member_unready(member: ThreadMember, model: BreakingModel) -> None:
-    model.error = SystemExit(3)
+    model.fault = Fault("raise", marker=b"BAD", error=SystemExit(3))
     with pytest.raises(MemberError):
         member.read(after(open_text(member, "BAD"))).result(WAIT_S)
     in_worker(member)

@@ -9,12 +9,12 @@ import pytest
 
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.loop.session import Branch
-from gac_app.decoding.trace.events import FinishedEvent, FinishReason, StepTrace, TokenEvent
+from gac_app.decoding.trace.events import FinishedEvent, FinishReason, StepTrace
 from gac_app.executors.threads import ThreadMember
 from gac_app.vocab.mapping import VocabMapping
 from gac_app.vocab.union import UnionVocabulary
 from tests.clocks import HANG_S
-from tests.fakes import FakeModel, Fault, config_of
+from tests.fakes import FakeModel, Fault, config_of, steps_and_end
 
 NAMES = ("a", "b", "c")
 PROMPT = "Name three colours"
@@ -62,9 +62,7 @@ def lab(steady_clock: None) -> Iterator[Lab]:
 
 
 def decoded(ensemble: Ensemble, branch: Branch | None = None) -> tuple[list[StepTrace], FinishedEvent]:
-    *tokens, finished = ensemble.session(PROMPT, branch=branch).events()
-    assert isinstance(finished, FinishedEvent)
-    return [event.step for event in tokens if isinstance(event, TokenEvent)], finished
+    return steps_and_end(ensemble.session(PROMPT, branch=branch).events())
 
 
 def comparable(steps: list[StepTrace]) -> list[Any]:

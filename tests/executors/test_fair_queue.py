@@ -164,29 +164,30 @@ def test_of_a_slow_model_nobody_waits_for_a_whole_chunk(town: Town) -> None:
     assert town.longest == fair_queue.CHUNK[1], "ids, though nobody else is there"
 
 
+def read_of(*share: str) -> ReadCommand:
+    return ReadCommand(ForwardRequest(KVSequence(0, share=share), (1,)), Future())
+
+
 def test_nothing_is_kept_of_who_has_left(clock: Clock) -> None:
     queue = FairQueue(clock.monotonic)
-    sequences = [KVSequence(number, share=(f"mill {number}",)) for number in range(3)]
-    for sequence in sequences:
-        command = ReadCommand(ForwardRequest(sequence, (1,)), Future())
+    reads = [read_of(f"mill {number}") for number in range(3)]
+    for read in reads:
         for _ in range(2):
-            queue.add(command)
-        queue.account([command], 1.0, is_long=True)
+            queue.add(read)
+        queue.account([read], 1.0, is_long=True)
     clock.now_s += 2.0
-    for sequence in sequences:
-        queue.leave(sequence)
-        queue.leave(sequence)
+    for read in reads:
+        queue.leave(read.sequence)
+        queue.leave(read.sequence)
     assert not queue.present
     assert not queue._had_s
     assert not queue._rests_until
-    assert queue.is_free_for(sequences[0])
+    assert queue.is_free_for(reads[0].sequence)
 
 
 def test_a_new_browser_starts_level_with_its_neighbours() -> None:
     queue = FairQueue(Clock().monotonic)
-    old, new = (
-        ReadCommand(ForwardRequest(KVSequence(0, share=(MILL, name)), (1,)), Future()) for name in ("old", "new")
-    )
+    old, new = read_of(MILL, "old"), read_of(MILL, "new")
     queue.add(old)
     queue.account([old], 5.0)
     queue.add(new)
@@ -197,10 +198,9 @@ def test_a_new_browser_starts_level_with_its_neighbours() -> None:
 
 def test_a_pass_is_shared_and_a_newcomer_has_the_least() -> None:
     queue = FairQueue(Clock().monotonic)
-    requests = [ForwardRequest(KVSequence(0, share=(name,)), (1,)) for name in ("1", "2", "3", "new")]
-    one, two, three, new = (ReadCommand(request, Future()) for request in requests)
-    for command in (one, two, three):
-        queue.add(command)
+    one, two, three, new = map(read_of, ("1", "2", "3", "new"))
+    for read in (one, two, three):
+        queue.add(read)
     queue.account([one, two], 2.0)
     queue.account([three], 1.5)
     assert queue.in_order([three, one, two]) == [one, two, three]

@@ -10,7 +10,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gac_app.decoding.trace import FinishedEvent
 from gac_app.errors import ModelLoadError
 from gac_app.executors.hosted import Host, HostedGguf, HostedRandom, HostedTransformers, ModelHost, hosted
 from gac_app.member_config import MemberConfig
@@ -18,7 +17,7 @@ from gac_app.models.backends import LoadRequest
 from gac_app.models.random_model import RandomModel
 from gac_app.models.sources import ModelFiles, resolve
 from tests.executors.flaky_host import FlakyHost
-from tests.fakes import FakeModel, after, config_of, ensemble_of
+from tests.fakes import FakeModel, after, config_of, ensemble_of, steps_and_end
 from tests.models.conftest import llama_dir as llama_dir
 from tests.models.conftest import load_directory
 from tests.models.tiny_gguf import save_llama_gguf
@@ -40,9 +39,8 @@ def test_no_message_changes_an_answer(seed: int, prompts: list[str]) -> None:
     digests = []
     for models in (near, far):
         with closing(ensemble_of(models, config)) as ensemble:
-            ends = [list(ensemble.generate(prompt, config.settings))[-1] for prompt in prompts]
-        digests.append([end.digest for end in ends if isinstance(end, FinishedEvent)])
-    assert len(digests[0]) == len(prompts)
+            ends = [steps_and_end(ensemble.generate(prompt, config.settings))[1] for prompt in prompts]
+        digests.append([end.digest for end in ends])
     assert digests[0] == digests[1]
 
 

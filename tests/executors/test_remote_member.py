@@ -13,7 +13,7 @@ import torch
 from gac_app.decoding.contexts import SessionStopped
 from gac_app.decoding.distribution import PartialDistribution, ReadResult
 from gac_app.decoding.member import InlineMember
-from gac_app.decoding.trace.events import FinishedEvent, FinishReason
+from gac_app.decoding.trace.events import FinishReason
 from gac_app.errors import MemberError
 from gac_app.executors import remote
 from gac_app.executors.members import in_background
@@ -21,7 +21,7 @@ from gac_app.executors.remote import RemoteMember
 from gac_app.models.remote.engine import TopLogprobs
 from gac_app.models.remote.model import RemoteModel
 from gac_app.models.sequence import LOCAL, ForwardRequest, KVSequence
-from tests.fakes import WAIT_S, FakeModel, Fault, after, config_of, ensemble_of, mapping_of, probs_of
+from tests.fakes import WAIT_S, FakeModel, Fault, after, config_of, ensemble_of, mapping_of, probs_of, steps_and_end
 from tests.services.house import until
 
 TEXT = "the token of a model"
@@ -197,7 +197,5 @@ def test_a_study_can_be_stopped(model: FarModel) -> None:
     config = config_of([model.name], {"max_new_tokens": 3})
     study, stop = in_background(ensemble_of([model], config, RemoteMember))
     for reason in (FinishReason.LENGTH, FinishReason.ERROR):
-        *_, last = study.generate("the", config.settings)
-        assert isinstance(last, FinishedEvent)
-        assert last.reason is reason
+        assert steps_and_end(study.generate("the", config.settings))[1].reason is reason
         stop()

@@ -10,7 +10,7 @@ import pytest
 from gac_app.config import Config
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.member import InlineMember
-from gac_app.decoding.trace import FinishedEvent, FinishReason, TokenEvent
+from gac_app.decoding.trace import FinishedEvent, FinishReason
 from gac_app.decoding.view import ViewMember
 from gac_app.executors.members import in_background
 from gac_app.executors.threads import ThreadMember
@@ -18,7 +18,7 @@ from gac_app.loading import plan_of, unite
 from gac_app.member_config import MemberConfig
 from gac_app.models import factory
 from gac_app.models.message import Message
-from tests.fakes import WAIT_S, FakeModel, Fault
+from tests.fakes import WAIT_S, FakeModel, Fault, steps_and_end
 from tests.services.house import until
 
 LONG = "You answer briefly, and never in verse. "
@@ -54,9 +54,7 @@ def ensemble(model: FakeModel) -> Iterator[Ensemble]:
 
 
 def finished_of(ensemble: Ensemble, prompt: str = "Say it.", **how: object) -> FinishedEvent:
-    *_, last = ensemble.generate(prompt, **how)  # type: ignore[arg-type]
-    assert isinstance(last, FinishedEvent)
-    return last
+    return steps_and_end(ensemble.generate(prompt, **how))[1]  # type: ignore[arg-type]
 
 
 def text_of(ensemble: Ensemble, name: str, prompt: str | list[Message]) -> str:
@@ -81,8 +79,8 @@ def test_an_answer_of_views_is_that_of_such_members(ensemble: Ensemble) -> None:
     """Each alone continues what it was shown; together, all take part in every step."""
     plain = finished_of(ensemble, alone="a", prompt=f"{LONG.strip()}\n\nSay it.", raw=True)
     assert finished_of(ensemble, alone="terse", raw=True).text == plain.text != finished_of(ensemble, raw=True).text
-    steps = [event for event in ensemble.generate("Say it.") if isinstance(event, TokenEvent)]
-    assert all([m.member for m in event.step.members] == ["a", "terse", "shown"] for event in steps)
+    steps, _ = steps_and_end(ensemble.generate("Say it."))
+    assert all([m.member for m in step.members] == ["a", "terse", "shown"] for step in steps)
 
 
 def test_the_steps_of_views_share_a_forward_pass() -> None:
@@ -97,7 +95,7 @@ def test_the_steps_of_views_share_a_forward_pass() -> None:
 def test_views_do_not_draft_for_each_other(model: FakeModel, ensemble: Ensemble) -> None:
     model.is_chunk_consistent = True
     finished_of(ensemble, "Say it.")
-    steps = [event.step for event in ensemble.generate("Say it.") if isinstance(event, TokenEvent)]
+    steps, _ = steps_and_end(ensemble.generate("Say it."))
     assert not any(step.is_drafted for step in steps)
 
 
@@ -133,11 +131,9 @@ def test_a_conversation_of_a_view_is_continued_and_forgotten(ensemble: Ensemble,
 def test_a_view_fails_under_its_own_name() -> None:
     model = FakeModel("a", 1, fault=Fault("nan", 3, marker=b"never in verse"))
     with closing(ensemble_of(model, config_with(*VIEWS, on_member_failure="drop"))) as ensemble:
-        *steps, finished = ensemble.generate("Say it.")
-    assert isinstance(finished, FinishedEvent)
+        steps, finished = steps_and_end(ensemble.generate("Say it."))
     assert finished.reason is FinishReason.LENGTH
-    assert isinstance(steps[-1], TokenEvent)
-    assert steps[-1].step.dropped == ("terse",)
+    assert steps[-1].dropped == ("terse",)
 
 
 def test_a_view_of_a_failed_member_does_not_mend_it() -> None:

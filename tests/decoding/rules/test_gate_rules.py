@@ -160,10 +160,8 @@ def test_drafting_and_scoring_know_the_temperature() -> None:
     plain, drafted = (decoded(ensemble, **how, speculation=speculation)[0] for speculation in ("off", "on"))
     assert [(s.token, s.gate_confidence) for s in plain] == [(s.token, s.gate_confidence) for s in drafted]
     assert all(step.is_ensembled == (step.gate_confidence < 0.6) for step in plain)
-    warm = ensemble.score("the", [" model"], ensemble.config.settings_from(how), raw=True)[0]
-    cold = ensemble.score("the", [" model"], ensemble.config.settings_from({**how, "gate_temperature": 0.1}), raw=True)[
-        0
-    ]
+    ways = (ensemble.config.settings_from({**how, "gate_temperature": temperature}) for temperature in (0.1, 2.0))
+    cold, warm = (ensemble.score("the", [" model"], settings, raw=True)[0] for settings in ways)
     alone = ensemble.score("the", [" model"], alone="m1", raw=True)[0]
     assert cold.num_ensembled == 0 < warm.num_ensembled
     assert warm.log_prob != pytest.approx(alone.log_prob)

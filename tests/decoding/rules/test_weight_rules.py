@@ -19,13 +19,13 @@ from gac_app.decoding.member import InlineMember
 from gac_app.decoding.rules import WeightInputs, WeightRule
 from gac_app.decoding.rules.shipped.weights import Average, Entropy, Posterior, PromptPerplexity
 from gac_app.decoding.rules.weights import StepWeights
-from gac_app.decoding.trace.events import FinishedEvent, FinishReason
+from gac_app.decoding.trace.events import FinishReason
 from gac_app.errors import RuleError
 from gac_app.models.sequence import ForwardRequest
 from tests.decoding.answers import decoded
 from tests.decoding.conftest import make
 from tests.decoding.toy import toy_ensemble, toys
-from tests.fakes import FakeModel, Fault, config_of, ensemble_of
+from tests.fakes import FakeModel, Fault, config_of, ensemble_of, steps_and_end
 
 PRIOR = {"a": 0.25, "b": 0.75}
 
@@ -73,8 +73,8 @@ def test_the_better_reader_of_the_prompt_counts_more() -> None:
     prompt = "the vote of one model is not the answer"
     bits = {name: ensemble.score("", [prompt], alone=name, raw=True)[0].bits_per_byte for name in ensemble.members}
     raw = {name: math.exp(-value * math.log(2) / 0.5) for name, value in bits.items()}
-    event = next(iter(ensemble.generate(prompt, raw=True)))
-    weights = {member.member: member.weight for member in event.step.members}  # type: ignore[union-attr]
+    [step, *_], _ = steps_and_end(ensemble.generate(prompt, raw=True))
+    weights = {member.member: member.weight for member in step.members}
     assert weights == pytest.approx({name: value / sum(raw.values()) for name, value in raw.items()}, rel=1e-4)
 
 
@@ -91,8 +91,7 @@ def test_a_prompt_read_for_weights_takes_no_more_room() -> None:
     with closing(ensemble_of(models)) as ensemble:
         alone = [ensemble.generate("the vote", alone=name) for name in "ab"]
         assert all(map(next, alone))
-        *_, finished = ensemble.generate("the vote", ensemble.config.settings_from(how))
-        assert isinstance(finished, FinishedEvent)
+        _, finished = steps_and_end(ensemble.generate("the vote", ensemble.config.settings_from(how)))
         assert (finished.reason, finished.num_tokens) == (FinishReason.LENGTH, 4), finished.detail
         for events in alone:
             events.close()
@@ -121,8 +120,7 @@ def test_a_stopped_answer_reads_no_further_in_its_prompt() -> None:
     session = ensemble.session("the vote of one model " * 50, raw=True)
     for model in models:
         model.stop = session.stop
-    [finished] = session.events()
-    assert isinstance(finished, FinishedEvent)
+    _, finished = steps_and_end(session.events())
     assert (finished.reason, [model.num_passes for model in models]) == (FinishReason.ABORT, [1, 0])
     assert [model.num_held for model in models] == [0, 0]
 
@@ -132,11 +130,10 @@ def test_a_member_may_fail_at_the_prompt_that_is_weighed(policy: str) -> None:
     models = [FakeModel("a"), FakeModel("b", fault=Fault("raise")), FakeModel("c", 2)]
     how = {"weights": "prompt-perplexity", "mode": "every-step", "max_new_tokens": 2, "on_member_failure": policy}
     with closing(ensemble_of(models, config_of(list("abc"), how))) as ensemble:
-        *events, finished = ensemble.generate("the vote", raw=True)
-    assert isinstance(finished, FinishedEvent)
+        steps, finished = steps_and_end(ensemble.generate("the vote", raw=True))
     expected = FinishReason.ERROR if policy == "stop" else FinishReason.LENGTH
     assert finished.reason is expected, finished.detail
-    assert [event.step.dropped for event in events] == ([] if policy == "stop" else [("b",)] * 2)  # type: ignore[union-attr]
+    assert [step.dropped for step in steps] == ([] if policy == "stop" else [("b",)] * 2)
 
 
 class Broken(WeightRule):
