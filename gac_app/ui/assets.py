@@ -113,7 +113,6 @@ def _rendered(function: PageFunction) -> Callable[..., ORJSONResponse]:
     def reply(data: object = None) -> ORJSONResponse:
         return ORJSONResponse(replies(data))
 
-    reply.__annotations__ = {}  # Gradio would resolve them as special arguments
     return reply
 
 

@@ -15,7 +15,7 @@ from gac_app.ui.streaming import QUIET
 TICK_S = 1.0
 
 
-def build_member_chips(service: RunService, page: gr.Blocks) -> gr.HTML:
+def build_member_chips(service: RunService, page: gr.Blocks) -> None:
     """The chips as they are now, so that nothing moves when they are refreshed: by a timer until all are ready, and
     later where the page hears that they load, since the server has begun anew.
     """
@@ -29,7 +29,6 @@ def build_member_chips(service: RunService, page: gr.Blocks) -> gr.HTML:
 
     for listen in (page.load, timer.tick, chips.stale):
         listen(look, outputs=[chips, timer], queue=False, **QUIET)
-    return chips
 
 
 def states_of(service: RunService) -> str:

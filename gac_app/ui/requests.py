@@ -176,14 +176,11 @@ def same(one: object, *names: str) -> Reply:
     return {name: getattr(one, name) for name in names}
 
 
-def page_json(value: Any, **options: Any) -> str:
+def page_json(value: Any) -> str:
     """A component's value as JSON, phrases as their parts; without "<", so that Gradio finds no tags in what a model or
     visitor wrote.
-
-    Args:
-        options: for `json.dumps`.
     """
-    return json.dumps(packed(value), **options).replace("<", "\\u003c")
+    return json.dumps(packed(value)).replace("<", "\\u003c")
 
 
 def page_line(value: Any) -> str:

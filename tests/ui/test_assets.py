@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import json
 import re
 from importlib.metadata import version
 from pathlib import Path
@@ -12,9 +11,7 @@ from pathlib import Path
 import pytest
 
 from gac_app.folders import STATIC_DIR
-from gac_app.ui import assets
 from gac_app.ui.gradio_patches import CHECKED_VERSION, without_stubs
-from gac_app.ui.requests import Fields, Reply
 
 VENDOR = STATIC_DIR / "vendor"
 
@@ -27,15 +24,6 @@ def test_vendored_libraries_are_pinned_and_licensed() -> None:
     for name, licence, digest in rows:
         assert hashlib.sha256((VENDOR / name).read_bytes()).hexdigest() == digest
         assert (VENDOR / licence).stat().st_size > 500
-
-
-def test_a_function_for_the_script_has_no_annotations() -> None:
-    def greet(fields: Fields) -> Reply:
-        return {"said": fields.text("name")}
-
-    offered = assets._rendered(greet)
-    assert (offered.__name__, offered.__annotations__) == ("greet", {})
-    assert json.loads(offered({"name": "Ada"}).body) == {"said": "Ada"}
 
 
 def test_the_installed_gradio_is_the_one_that_was_checked() -> None:

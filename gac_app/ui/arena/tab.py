@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
-from gac_app.arena.outcomes import MAX_COMMENT_CHARS, SIDES, Reason, Side
+from gac_app.arena.outcomes import MAX_COMMENT_CHARS, SIDES, Reason
 from gac_app.config import MAX_PROMPT_CHARS, Config
 from gac_app.errors import GacError, NotFoundError
 from gac_app.services.battles.arena import ArenaService
@@ -38,21 +38,15 @@ MAX_LISTED = 100  # of the visitor's battles
 
 
 def arena_tab(context: TabContext) -> None:
-    """Build the tab, where there is an arena."""
-    if context.arena:
-        with opened("arena", word("tab.battles"), called("arena/arena", "showArena")):
-            build_arena(context.arena, context.service.config)
-
-
-def build_arena(arena: ArenaService, config: Config) -> None:
-    """The tab's component. A public host asks for consent before it stores anything, a mirror before it publishes."""
-    page = component(
-        "arena",
-        "arena/arena",
-        events=EVENTS,
-        functions=arena_functions(arena, config.member_names),
-        markup=_markup(config),
-    )
+    """Build the tab, where there is an arena. A public host asks for consent before it stores anything, a mirror before
+    it publishes.
+    """
+    if context.arena is None:
+        return
+    arena, config = context.arena, context.service.config
+    with opened("arena", word("tab.battles"), called("arena/arena", "showArena")):
+        functions, markup = arena_functions(arena, config.member_names), _markup(config)
+        page = component("arena", "arena/arena", events=EVENTS, functions=functions, markup=markup)
     handlers = ArenaHandlers(arena)
     for name in EVENTS:
         listen, handler = getattr(page, name), following(handlers.stream, getattr(handlers, name))
@@ -138,7 +132,7 @@ def arena_functions(arena: ArenaService, member_names: tuple[str, ...]) -> list[
         return _seen(arena.judge.remark(fields.visitor_key, fields.text("battle"), reasons, comment))
 
     def battle_tokens(fields: Fields) -> Reply:
-        side = _side(fields)
+        side = fields.choice("side", SIDES)
         stream, settings = arena.battles.answer(fields.visitor_key, fields.text("battle"), fields.number("turn"), side)
         is_alone = bool(fields.text("member"))
         tokens = [token_record(step, member_names, "" if is_alone else ENSEMBLE) for step in stream.outline]
@@ -146,7 +140,7 @@ def arena_functions(arena: ArenaService, member_names: tuple[str, ...]) -> list[
 
     def inspect_answer(fields: Fields) -> Reply:
         battle, turn, position = fields.text("battle"), fields.number("turn"), fields.number("position")
-        stream, settings = arena.battles.answer(fields.visitor_key, battle, turn, _side(fields))
+        stream, settings = arena.battles.answer(fields.visitor_key, battle, turn, fields.choice("side", SIDES))
         step_at(stream.steps, position)
         return describe_step(stream.steps, position, settings)
 
@@ -166,10 +160,6 @@ def arena_functions(arena: ArenaService, member_names: tuple[str, ...]) -> list[
         look_battle, seen_battle, stop_battle, skip_battle, vote_battle, remark_battle, battle_tokens,
         inspect_answer, own_battles, save_battles, delete_battle,
     ]  # fmt: skip
-
-
-def _side(fields: Fields) -> Side:
-    return "left" if fields.choice("side", SIDES) == "left" else "right"
 
 
 def _seen(view: BattleView) -> Reply:

@@ -22,7 +22,7 @@ from gac_app.ui.settings.wording import settings_in_words
 from gac_app.ui.streaming import QUIET
 
 
-def build_settings_panel(config: Config, lab: Lab | None) -> gr.HTML:
+def build_settings_panel(config: Config, lab: Lab | None) -> None:
     """The panel, closed at first, with this browser's last choices, else the configuration's settings."""
     defaults = values_of(config, config.settings)
     first = {"spec": spec_of(config), "members": config.member_names, "defaults": defaults}
@@ -40,7 +40,6 @@ def build_settings_panel(config: Config, lab: Lab | None) -> gr.HTML:
 
     # "multiple": changes during a check count too; the script uses the answer to the last one.
     panel.changed(describe, None, panel, trigger_mode="multiple", queue=False, **QUIET)
-    return panel
 
 
 def meaning_of(config: Config, lab: Lab | None, values: object) -> dict[str, Any]:
