@@ -19,11 +19,7 @@ from tests.server.site import serving
 PACKAGES = ["litellm", "llm", "langchain-openai", "aiohttp", "schemathesis>=4"]
 NAMES = ["litellm", "llm", "langchain", "open_webui", "schemathesis"]
 PROGRAMS = Path(__file__).with_name("client_programs.py")
-CONFIG = """
-members:
-  - {name: a, source: "random:1"}
-  - {name: b, source: "random:2"}
-"""
+CONFIG = "members: [{name: a, source: 'random:1'}, {name: b, source: 'random:2'}]"
 
 
 def environment(folder: Path) -> Path:

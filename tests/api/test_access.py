@@ -8,11 +8,10 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from pydantic import ValidationError
 
-from gac_app.config_file import load_config
-from gac_app.errors import ConfigError
 from tests.api.site import HERE, Site, Sites, chat_body, refusal_of
-from tests.fakes import SOON_S, FakeModel, Fault
+from tests.fakes import SOON_S, FakeModel, Fault, config_of
 from tests.services.house import House, until
 
 KEY = {"name": "one", "sha256": hashlib.sha256(b"secret").hexdigest()}
@@ -99,13 +98,9 @@ def test_the_page_s_host_has_an_api_unless_it_is_closed(house: House, is_open: b
         assert client.get("/healthz").status_code == 200
 
 
-def test_two_keys_have_two_names(tmp_path: Any) -> None:
-    file = tmp_path / "gac.yaml"
-    hashes = [KEY["sha256"], "0" * 64]
-    keys = "".join(f"\n    - {{name: one, sha256: {digest!r}}}" for digest in hashes)
-    file.write_text(f"members: [{{name: a, source: 'random:1'}}]\napi:\n  keys:{keys}\n")
-    with pytest.raises(ConfigError, match=r"same name"):
-        load_config(file)
+def test_two_keys_have_two_names() -> None:
+    with pytest.raises(ValidationError, match="same name"):
+        config_of(["a"], api={"keys": [KEY, {**KEY, "sha256": "0" * 64}]})
 
 
 def test_the_api_is_under_the_proxy_s_path(site: Sites) -> None:

@@ -119,20 +119,6 @@ class Hostile:
 
         return await self.raw(f"{API}/queue/join", pieces())
 
-    async def early_close(self) -> int:
-        async def pieces() -> AsyncIterator[bytes]:
-            yield b"[" * (LONG // 2)
-            raise httpx.WriteError("gone")
-
-        return await self.raw(f"{API}/queue/join", pieces())
-
-    async def new_hosts(self) -> int:
-        headers = {"Host": f"localhost:{random.randrange(1, 65_536)}"}
-        return (await self.visitor.http.get("/config", headers=headers)).status_code
-
-    async def schemas(self) -> int:
-        return (await self.visitor.http.get("/v1/openapi.json")).status_code
-
 
 if __name__ == "__main__":
     url, kind, seconds, address = sys.argv[1:]

@@ -14,13 +14,17 @@ from typing import Any
 
 from gac_app.config import Config
 from gac_app.decoding.trace import Candidate, MemberTrace, StepTrace
-from gac_app.member_config import MemberConfig
+from tests.fakes import config_of
 from tests.ui.planted import PlantedEnsemble, PlantedSession
 
 NUM_MEMBERS = 4  # with the ensemble, five streams
 TOKENS_PER_S = 60
 END_MARK = " end:"  # the last token: this mark and its time in milliseconds
 MEMBERS = tuple(f"Steady {number}" for number in range(1, NUM_MEMBERS + 1))
+# A step of realistic size: every member with its eight likeliest tokens.
+_TOP = tuple(Candidate(rank, b" word", 0.5 / (1 + rank)) for rank in range(8))
+_TRACES = tuple(MemberTrace(name, 1 / NUM_MEMBERS, 0.5, 1, _TOP, 1, 0.01) for name in MEMBERS)
+_STEP = StepTrace(0, 0, b"", 0.5, _TOP, 0.4, is_ensembled=True, winner=MEMBERS[0], members=_TRACES)
 
 
 class SteadyEnsemble(PlantedEnsemble):
@@ -49,24 +53,13 @@ def words(num: int) -> Iterator[str]:
     yield f"{END_MARK}{1000 * time.time():.0f}"
 
 
-def _step() -> StepTrace:
-    """A step of realistic size: every member with its eight likeliest tokens."""
-    top = tuple(Candidate(rank, b" word", 0.5 / (1 + rank)) for rank in range(8))
-    members = tuple(MemberTrace(name, 1 / NUM_MEMBERS, 0.5, 1, top, 1, 0.01) for name in MEMBERS)
-    return StepTrace(0, 0, b"", 0.5, top, 0.4, is_ensembled=True, winner=MEMBERS[0], members=members)
-
-
-_STEP = _step()
-
-
 def _serve(port: str, database: str, num_tokens: str) -> None:
     from gac_app.server.host import create_host
     from gac_app.server.serving import serve_host
     from gac_app.services.runs.runs import RunService
     from gac_app.storage import Store
 
-    members = [MemberConfig(name=name, source="random:1") for name in MEMBERS]
-    config = Config.model_validate({"members": members, "server": {"port": int(port)}})
+    config = config_of(MEMBERS, server={"port": int(port)})
     service = RunService(config, Store(f"sqlite:///{database}"))
     for name in MEMBERS:
         service.members.set(name, "ready")

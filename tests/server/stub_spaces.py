@@ -93,7 +93,9 @@ def GPU(task: Callable[..., Iterator[Any]], *, duration: Callable[..., int]) -> 
         if request is None:
             raise gradio.Error("Space app has reached its GPU limit.")
         worker = idle.pop() if idle else _Worker(task)
-        _note({"seconds": duration(*args), "client": request.client.host, "pid": worker.process.pid})
+        asked = {"seconds": duration(*args), "client": request.client.host, "pid": worker.process.pid}
+        with open(os.environ["STUB_SPACES_LOG"], "a", encoding="utf-8") as log:  # noqa: PTH123
+            log.write(json.dumps(asked) + "\n")
         worker.asked.put(args)
         while True:
             kind, value = worker.said.get()
@@ -112,8 +114,3 @@ def GPU(task: Callable[..., Iterator[Any]], *, duration: Callable[..., int]) -> 
                 raise
 
     return gradio_handler
-
-
-def _note(what: dict[str, Any]) -> None:
-    with open(os.environ["STUB_SPACES_LOG"], "a", encoding="utf-8") as log:  # noqa: PTH123
-        log.write(json.dumps(what) + "\n")

@@ -34,8 +34,7 @@ async def honest(attacked: Child, page: Page, address: str = "", num: int = NUM_
 @pytest.mark.parametrize(
     ("kind", "honest_address"),
     [
-        *((kind, "") for kind in ("unheard_runs", "heard_runs", "many_keys", "one_event", *BODIES)),
-        *((kind, "") for kind in ("slow_bodies", "early_close", "new_hosts", "schemas")),
+        *((kind, "") for kind in ("unheard_runs", "heard_runs", "many_keys", "one_event", "slow_bodies", *BODIES)),
         *((kind, "127.0.0.1") for kind in ("unheard_runs", "heard_runs")),
     ],
 )

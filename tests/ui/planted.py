@@ -22,7 +22,6 @@ from gac_app.decoding.trace.events import (
     TokenEvent,
 )
 from gac_app.errors import MemberError
-from gac_app.member_config import MemberConfig
 from gac_app.services.battles.arena import ArenaService
 from gac_app.services.mirror.mirror import Mirror
 from gac_app.services.runs.runs import RunService
@@ -39,16 +38,16 @@ CHANGED = 4  # of these the one at which it alone would have written " instead"
 DRAFTED: dict[int, tuple[str, ...]] = {2: ("Large",), 5: ()}  # the first of them is accepted
 
 
-def planted_config(names: Sequence[str] = MEMBERS, **server: Any) -> Config:
-    members = tuple(MemberConfig(name=name, source="random:1", notice=f"{name} terms") for name in names)
-    return Config(members=members, server=server or {}, examples=("First example",))  # type: ignore[arg-type]
+def planted_config(names: Sequence[str] = MEMBERS, **fields: Any) -> Config:
+    members = [{"name": name, "source": "random:1", "notice": f"{name} terms"} for name in names]
+    return Config.model_validate({"members": members, "examples": ["First example"], **fields})
 
 
 def planted_service(
     folder: Path, ensemble: PlantedEnsemble | None = None, members: Sequence[str] = MEMBERS, **server: Any
 ) -> RunService:
     """A real service with its own database, ready to answer."""
-    service = RunService(planted_config(members, **server), Store(database_in(folder / "runs.sqlite3")))
+    service = RunService(planted_config(members, server=server), Store(database_in(folder / "runs.sqlite3")))
     return _ready(service, ensemble)
 
 
@@ -85,14 +84,9 @@ def planted_arena(
         {"name": "zyxthree", "settings": {"mode": "every-step"}},
         {"name": "zyxfour", "settings": {"mode": "gate"}},
     ]
-    fields: dict[str, Any] = {
-        "arena": {"contestants": contestants, "min_votes": 2, "min_seconds": 0.0},
-        "public": public,
-    }
-    if is_mirrored:
-        fields["mirror"] = {"folder": folder / "mirror"}
-    config = planted_config()
-    config = config.model_validate({**config.model_dump(), **fields})
+    fields = {"mirror": {"folder": folder / "mirror"}} if is_mirrored else {}
+    arena = {"contestants": contestants, "min_votes": 2, "min_seconds": 0.0}
+    config = planted_config(arena=arena, public=public, **fields)
     store = Store(database_in(folder / "runs.sqlite3"))
     copying = mirror(store) if mirror else None
     service = _ready(RunService(config, store, mirror=copying), ensemble)

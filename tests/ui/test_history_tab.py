@@ -21,7 +21,7 @@ from tests.storage.samples import summary
 from tests.ui.planted import KEY, OTHER_KEY
 from tests.ui.spy import Spy, asking
 
-FILTERS = {
+FILTERS: dict[str, Any] = {
     "search": "blue",
     "outcome": "tie",
     "mode": "gate",
@@ -64,16 +64,7 @@ def conversation(name: str = "") -> ConversationSummary:
 def test_conversations_are_listed_whole() -> None:
     history = Spy(conversations=[conversation("Named")])
     found = ask(history, "list_conversations", offset=30, **FILTERS)
-    wanted = HistoryFilter(
-        search="blue",
-        outcome="tie",
-        mode="gate",
-        member="a",
-        since=datetime(2026, 1, 1, 11, tzinfo=UTC),
-        before=None,
-        is_starred=True,
-        sort="longest",
-    )
+    wanted = HistoryFilter(**{**FILTERS, "since": datetime(2026, 1, 1, 11, tzinfo=UTC), "before": None})
     assert history.calls == [("conversations", KEY, wanted, PAGE_SIZE + 1, 30)]
     row = {
         "id": "r1",

@@ -20,8 +20,6 @@ IMPORT = re.compile(r'^import (?:\{ ([^}]*) \} from )?"(\.[^"]+)";$', re.MULTILI
 EXPORT = re.compile(r"^export (?:async function|function|class|const|let) (.*)$", re.MULTILINE)
 TOP = re.compile(r"^(?:export )?(?:async function|function|class|const|let) (.*)$", re.MULTILINE)
 
-each_module = pytest.mark.parametrize("module", MODULES)
-
 
 @cache
 def code_of(module: str) -> str:
@@ -59,7 +57,7 @@ def test_an_export_declares_one_name() -> None:
         assert {names for names in EXPORT.findall(code_of(module)) if len(names_in(names)) > 1} == set(), module
 
 
-@each_module
+@pytest.mark.parametrize("module", MODULES)
 def test_a_module_imports_what_it_uses_and_no_more(module: str) -> None:
     code, own = bare_code_of(module), found(TOP, module)
     for source, names in imports_of(module).items():

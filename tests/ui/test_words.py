@@ -33,6 +33,7 @@ SCRIPTS = "\n".join(
 )
 TEMPLATES = sorted(STATIC_DIR.glob("*.html"))
 SLOT = re.compile(r"\{\w+\}")
+NUMBERED = tuple(key.removesuffix(".other") for key in ENGLISH if key.endswith(".other"))  # have forms for numbers
 PLURAL = re.compile(r"\.(zero|one|two|few|many|other)$")
 OWN_NAMES = {"GaC", "side by side", "CSV", "JSONL", "n", "Yu, Kuo, Ye, Chang, Li:", ", EMNLP 2024."}  # in any language
 
@@ -45,12 +46,7 @@ def slots_in(words: str) -> list[str]:
 
 
 def stem(key: str) -> str:
-    return PLURAL.sub("", key) if key.startswith(tuple(numbered())) else key
-
-
-def numbered() -> set[str]:
-    """What has a form for each number."""
-    return {key.removesuffix(".other") for key in ENGLISH if key.removesuffix(".other") + ".one" in ENGLISH}
+    return PLURAL.sub("", key) if key.startswith(NUMBERED) else key
 
 
 @each_language

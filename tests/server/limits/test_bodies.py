@@ -13,14 +13,7 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from gac_app.server import host
-from gac_app.server.limits.bodies import (
-    MAX_PARTS,
-    RefusedError,
-    checked_body,
-    replaying,
-    session_hash_of,
-    visitor_key_in,
-)
+from gac_app.server.limits.bodies import MAX_PARTS, RefusedError, checked_body, replaying, visitor_key_in
 from gac_app.server.limits.callers import Callers
 from gac_app.server.middleware import LIMITS, RequestLimit
 from tests.fakes import config_of
@@ -125,14 +118,6 @@ def test_a_body_of_many_small_parts_is_not_parsed() -> None:
 
 def test_a_retry_is_worth_while_after_whole_seconds() -> None:
     assert [RefusedError(429, "slowly", retry_s).headers["Retry-After"] for retry_s in (2.1, 0.2)] == ["3", "1"]
-
-
-@pytest.mark.parametrize("value", ["a", "A-z_9" * 12, "x" * 64])
-def test_a_session_is_named_by_letters_and_digits(value: str) -> None:
-    assert session_hash_of(value) == value
-    for wrong in ("", "x" * 65, "a b", "a.b", None, 3, ["a"]):
-        with pytest.raises(RefusedError, match="reload the page"):
-            session_hash_of(wrong)
 
 
 KEY, OTHER = "a" * 64, "b" * 64

@@ -47,7 +47,9 @@ def page(entered: TestClient) -> Page:
 
 @pytest.fixture
 def body(page: Page) -> dict[str, Any]:
-    return {"data": [KEY, None, SECRET, *page.inputs[3:]], "fn_index": page.run, "session_hash": secrets.token_hex(6)}
+    """Its session's hash is of the longest form."""
+    session_hash = f"A-z_{secrets.token_hex(30)}"
+    return {"data": [KEY, None, SECRET, *page.inputs[3:]], "fn_index": page.run, "session_hash": session_hash}
 
 
 def states_of(host: FastAPI) -> dict[str, Any]:
@@ -55,7 +57,7 @@ def states_of(host: FastAPI) -> dict[str, Any]:
     return states
 
 
-@pytest.mark.parametrize("session_hash", ["", "x" * 65, "a b", "\ud800", None, ["a"]])
+@pytest.mark.parametrize("session_hash", ["", "x" * 65, "a b", "a.b", "\ud800", None, 3, ["a"]])
 @pytest.mark.parametrize("route", ["queue/join", "run/predict", "component_server", "cancel"])
 def test_a_session_hash_of_another_form_goes_no_further(
     client: TestClient, host: FastAPI, body: dict[str, Any], route: str, session_hash: object
@@ -65,6 +67,7 @@ def test_a_session_hash_of_another_form_goes_no_further(
     size = {"data": []} if route in ("component_server", "cancel") else {}
     answer = client.post(f"{API}/{route}", content=json.dumps(sent | size))
     assert answer.status_code in (400, 413)
+    assert answer.status_code == 413 or "reload the page" in answer.json()["detail"]
     assert len(states_of(host)) == before
 
 

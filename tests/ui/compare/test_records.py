@@ -41,7 +41,8 @@ def say(run: RunView, stream: str, *pieces: str) -> None:
 
 def finish(run: RunView, stream: str) -> None:
     events = run.streams[stream].events
-    events.append(FinishedEvent(FinishReason.STOP, "", len(events), 0, 0.1, 0.2, {}))
+    text = "".join(event.text for event in events if isinstance(event, TokenEvent))
+    events.append(FinishedEvent(FinishReason.STOP, text, len(events), 0, 0.1, 0.2, {}))
 
 
 def ends_of(run: RunView, before: RunView | None = None) -> list[Any]:
@@ -128,9 +129,7 @@ def test_a_long_answer_that_was_over_comes_as_tokens_and_text() -> None:
     pieces = [f" {number}" for number in range(PIECE + 3)]
     say(run, "ensemble", *pieces)
     say(run, "member:Small", *pieces)
-    run.streams["ensemble"].events.append(
-        FinishedEvent(FinishReason.STOP, "".join(pieces), len(pieces), 0, 0.1, 0.2, {})
-    )
+    finish(run, "ensemble")
     lines = lines_of(RunLines(run).value())
     tokens = [[line[1] for line in lines if isinstance(line, list) and line[0] == index] for index in (0, 1)]
     assert tokens == [pieces[:PIECE], pieces], "what still grows comes whole"

@@ -24,11 +24,6 @@ DEFAULTS = values_of(CONFIG, CONFIG.settings)
 DRAWN = {name for name, field in Settings.model_fields.items() if shown(field).need == "draw"}
 
 
-def summary_of(**values: Any) -> str:
-    summary: str = meaning_of(CONFIG, None, values)["summary"]
-    return summary
-
-
 def test_only_what_differs_from_the_defaults_is_a_change() -> None:
     assert changes_from(CONFIG, {}) == changes_from(CONFIG, DEFAULTS) == {}
     assert changes_from(CONFIG, {**DEFAULTS, "threshold": 0.7, "seed": 3}) == {"threshold": 0.7, "seed": 3}
@@ -108,7 +103,7 @@ def test_all_faults_are_told_at_once() -> None:
     assert set(faults_in(CONFIG, wrong)) == set(wrong)
     with pytest.raises(RequestError, match="settings: Correct these settings: Temperature, Top-k, Seed"):
         changes_from(CONFIG, wrong)
-    assert summary_of(**wrong).startswith("to correct")
+    assert meaning_of(CONFIG, None, wrong)["summary"].startswith("to correct")
     assert set(faults_in(CONFIG, {"seed": None, "gate": "Large", "members": ["Small"]})) == {"seed", "members"}
 
 

@@ -73,10 +73,7 @@ COMPARED_IN_WORDS = [
         'differs from the previous run at token 3: the end instead of "␣a"',
     ),
     (Comparison("different", 4, (None, b"x")), "same text as the previous run up to token 4, where that one ended"),
-    (
-        Comparison("different", 4, (b"x", None)),
-        "same text as the previous run up to token 4, where this one ended",
-    ),
+    (Comparison("different", 4, (b"x", None)), "same text as the previous run up to token 4, where this one ended"),
     (Comparison("different", 9), "same text as the previous run; probabilities differ in the last digits"),
     (Comparison("unknown", 9), "same text as the previous run and the same probabilities to six digits"),
     *(
@@ -136,19 +133,10 @@ def test_two_systems_are_never_called_the_same() -> None:
 
 
 def test_the_leaderboard_names_what_nobody_has_named() -> None:
-    names = ["Small", "gate", "every step", "half sure"]
-    found = contestants_in_words(names, CONFIG)
-    assert found == {
-        "gate": "ensemble, asks below 50 %",
-        "every step": "ensemble, asks at every step",
-    }
-    own = CONFIG.model_validate(
-        {
-            **CONFIG.model_dump(),
-            "arena": {"contestants": [{"name": "gate", "settings": {"threshold": 0.1}}, {"name": "b"}]},
-        }
-    )
-    assert contestants_in_words(["gate"], own) == {}
+    found = contestants_in_words(["Small", "gate", "every step", "half sure"], CONFIG)
+    assert found == {"gate": "ensemble, asks below 50 %", "every step": "ensemble, asks at every step"}
+    own = [{"name": "gate", "settings": {"threshold": 0.1}}, {"name": "b"}]
+    assert contestants_in_words(["gate"], planted_config(arena={"contestants": own})) == {}
 
 
 def test_a_battles_contestant_is_named_by_its_own_settings() -> None:
