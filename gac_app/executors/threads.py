@@ -15,6 +15,7 @@ from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from weakref import WeakSet
 
+from gac_app.decoding.contexts import get_within
 from gac_app.decoding.distribution import ReadResult
 from gac_app.decoding.forward import failure_of
 from gac_app.decoding.member import Member
@@ -164,12 +165,7 @@ class ThreadMember(Member):
         """The next command. Raises queue.Empty if none comes."""
         if seconds == math.inf:
             return self._commands.get()
-        with suppress(queue.Empty):
-            return self._commands.get_nowait()
-        if not seconds:
-            raise queue.Empty
-        # After that only: before Python 3.13 a `get` that finds its time over as it begins to wait, waits for ever.
-        return self._commands.get(timeout=seconds)
+        return get_within(self._commands, seconds)
 
     def _carry_out(self, command: ReadCommand | Callable[[], None]) -> None:
         try:

@@ -74,9 +74,6 @@ class GivenMember(InlineMember):
             self._end(share)
         return future
 
-    def fork(self, sequence: KVSequence) -> KVSequence:
-        raise MemberError(self.name, "context", "is run by `generate`, so it cannot score texts")
-
     def free(self, sequence: KVSequence) -> None:
         self._pending.pop(sequence.share[0], None)
 

@@ -7,12 +7,15 @@ from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import Future
 from contextlib import suppress
 from queue import Empty, SimpleQueue
+from typing import TypeVar
 
 from gac_app.decoding.contexts.context import MemberContext
 from gac_app.decoding.distribution import MemberStep, ReadResult
 from gac_app.decoding.member import Member
 from gac_app.errors import MemberError
 from gac_app.models.sequence import KVSequence
+
+T = TypeVar("T")
 
 POLL_S = 0.1  # seconds between checks whether the session was stopped
 
@@ -96,16 +99,17 @@ def gather(
             if asked:
                 meanwhile(steps)
         if asked and is_waiting:
-            _until_one_ends(next(iter(asked)).reads.ended)
+            with suppress(Empty):
+                get_within(next(iter(asked)).reads.ended, POLL_S)
             meanwhile(steps)
     return steps, errors
 
 
-def _until_one_ends(ended: SimpleQueue[None]) -> None:
-    """Wait until a read has ended since this was called last, for a while."""
-    try:
-        ended.get_nowait()
-    except Empty:
-        # After that only: before Python 3.13 a `get` that finds its time over as it begins to wait, waits for ever.
-        with suppress(Empty):
-            ended.get(timeout=POLL_S)
+def get_within(queue: SimpleQueue[T], seconds: float) -> T:
+    """The next item. Raises Empty if none comes."""
+    with suppress(Empty):
+        return queue.get_nowait()
+    if not seconds:
+        raise Empty
+    # After that only: before Python 3.13 a `get` that finds its time over as it begins to wait, waits for ever.
+    return queue.get(timeout=seconds)

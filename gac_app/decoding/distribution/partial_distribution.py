@@ -72,10 +72,6 @@ class PartialDistribution(TokenDistribution):
         return self._missing
 
     @property
-    def is_finite(self) -> bool:
-        return True
-
-    @property
     def unseen_mass(self) -> float:
         return 0.0 if self.is_whole else self._unseen_mass
 

@@ -5,6 +5,7 @@ Shape suffixes: `N` positions, `V` the member's own vocabulary, `U` the union.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -32,7 +33,7 @@ class ReadResult:
     @property
     def is_finite(self) -> bool:
         """Whether its logits are finite. This is the first access to them, so late GPU errors surface here."""
-        return all(distribution.is_finite for distribution in self.distributions)
+        return all(math.isfinite(distribution.top[0][1]) for distribution in self.distributions)
 
 
 class MemberStep(NamedTuple):

@@ -32,10 +32,6 @@ class ScaledDistribution(TokenDistribution):
         self.is_whole = base.is_whole
 
     @property
-    def is_finite(self) -> bool:
-        return True
-
-    @property
     def unseen_mass(self) -> float:
         return self._base.unseen_mass * self._scale
 

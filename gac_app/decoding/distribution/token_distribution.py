@@ -184,11 +184,6 @@ class TokenDistribution:
         first, most = top[0]
         return min((token_id for token_id, prob in top if prob == most), default=first)
 
-    @property
-    def is_finite(self) -> bool:
-        """Whether no value is NaN or infinite."""
-        return math.isfinite(self.top[0][1])
-
     @cached_property
     def entropy(self) -> float:
         """In nats."""

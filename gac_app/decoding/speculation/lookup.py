@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from gac_app.decoding.speculation.draft_costs import Rate
-from gac_app.decoding.speculation.proposers import DraftToken
+from gac_app.decoding.speculation.proposers import DraftToken, Proposer
 from gac_app.vocab.union import IdsV
 
 _LEAST_MATCH = 2  # tokens that must have stood together before
@@ -22,7 +22,7 @@ _PRIOR = 2  # imaginary guesses after each
 _SPARE = 512  # tokens of room
 
 
-class PromptLookup:
+class PromptLookup(Proposer):
     """Guesses the tokens of one answer.
 
     Args:

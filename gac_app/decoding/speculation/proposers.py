@@ -1,14 +1,14 @@
 """Who proposes draft tokens: members here, the text itself in `lookup`.
 
-A new proposer is a class with these two methods, and an entry in the list of each time at which `Speculator` shall ask
-it: overlapped, in turn, or both. The first of a list that proposes something is taken.
+A new proposer is a subclass of `Proposer`, and an entry in the list of each time at which `Speculator` shall ask it:
+overlapped, in turn, or both. The first of a list that proposes something is taken.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from gac_app.decoding.contexts import MemberContext, SampleFn
 from gac_app.decoding.distribution import TokenDistribution
@@ -33,17 +33,18 @@ class DraftToken:
     is_certain: bool = False
 
 
-class Proposer(Protocol):
+class Proposer(ABC):
     """Drafts tokens of one answer."""
 
+    @abstractmethod
     def propose(self, draft: Sequence[DraftToken], most: int) -> list[DraftToken]:
         """Up to `most` tokens that may follow the answer and its draft so far."""
 
-    def note(self, token_id: int) -> None:
+    def note(self, token_id: int) -> None:  # noqa: B027 (most learn nothing)
         """A token was chosen."""
 
 
-class OwnDraft:
+class OwnDraft(Proposer):
     """Proposes what one member has drafted while others were waited for (see `MemberContext.extend_own_draft`).
 
     Attributes:
@@ -59,11 +60,8 @@ class OwnDraft:
         token_id = context.next_draft_id() if context else None
         return [] if context is None or token_id is None else [DraftToken(token_id, (context.name,))]
 
-    def note(self, token_id: int) -> None:
-        """Nothing to learn."""
 
-
-class KnownPlaces:
+class KnownPlaces(Proposer):
     """Proposes what would be chosen at the draft's end from the distributions that are known there, by the answer's
     rules and with the random numbers of that place.
     """
@@ -89,9 +87,6 @@ class KnownPlaces:
         except (RuleError, ConstraintError):
             return []
         return [DraftToken(token_id, tuple(known), min(1.0, float(probs_U[token_id])), is_certain)]
-
-    def note(self, token_id: int) -> None:
-        """Nothing to learn."""
 
 
 def choice_alone(sampler: Sampler) -> SampleFn:
