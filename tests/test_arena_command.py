@@ -21,6 +21,8 @@ from gac_app.storage import Store
 from tests.command_line import members_file
 from tests.databases import database_in
 
+QUESTION = Question(id="q", question="?", choices=("x", "y"), answer=0)
+
 
 @pytest.fixture
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -47,7 +49,7 @@ def test_each_is_on_the_left_in_half_of_the_battles() -> None:
     task, contestants = load_task("piqa"), [Contestant(name, name, Settings()) for name in "abc"]
     lefts: dict[str, list[str]] = {}
     for number in range(40):
-        question = Question(id=f"q{number}", question="?", choices=("x", "y"), answer=0)
+        question = QUESTION.model_copy(update={"id": f"q{number}"})
         answers = {name: Graded(question.id, is_right=name == "a") for name in "abc"}
         found = reference_battles(task, question, answers, contestants, "c")
         again = reference_battles(task, question, answers, contestants, "c")
@@ -62,25 +64,23 @@ def test_each_is_on_the_left_in_half_of_the_battles() -> None:
 
 
 def test_a_failed_answer_gives_no_battle() -> None:
-    question = Question(id="q", question="?", choices=("x", "y"), answer=0)
     answers = {name: Graded("q", error="broke" if name == "b" else "") for name in "abc"}
     contestants = [Contestant(name, name, Settings()) for name in "abc"]
-    [battle] = reference_battles(load_task("piqa"), question, answers, contestants, "c")
+    [battle] = reference_battles(load_task("piqa"), QUESTION, answers, contestants, "c")
     assert {battle.left, battle.right} == {"a", "c"}
 
 
 def test_a_battle_by_reference_says_all_of_question_and_answers() -> None:
     task, settings = load_task("piqa"), Settings(seed=3)
-    question = Question(id="q", question="?", choices=("x", "y"), answer=0)
     answers = {
         "one": Graded("q", is_right=True, prediction="**x**", num_tokens=8, seconds=0.5),
         "other": Graded("q", prediction="y", text="- y", seconds=0.25),
     }
     contestants = [Contestant("one", None, settings), Contestant("other", "a", Settings())]
-    [battle] = reference_battles(task, question, answers, contestants, "c")
-    [again] = reference_battles(task, question, answers, contestants, "d")
+    [battle] = reference_battles(task, QUESTION, answers, contestants, "c")
+    [again] = reference_battles(task, QUESTION, answers, contestants, "d")
     sides = {getattr(battle, side): side for side in ("left", "right")}
-    fed = [{"role": "user", "content": task.prompt(question)}]
+    fed = [{"role": "user", "content": task.prompt(QUESTION)}]
     assert battle.body == {
         "sides": {
             sides["one"]: {"contestant": "one", "member": None, "settings": settings.model_dump(mode="json")},
@@ -88,7 +88,7 @@ def test_a_battle_by_reference_says_all_of_question_and_answers() -> None:
         },
         "turns": [
             {
-                "prompt": task.prompt(question),
+                "prompt": task.prompt(QUESTION),
                 sides["one"]: {"messages": fed, "text": "**x**", "num_tokens": 8, "seconds": 0.5},
                 sides["other"]: {"messages": fed, "text": "- y", "num_tokens": 0, "seconds": 0.25},
             }

@@ -19,7 +19,7 @@ from gac_app.models import factory
 from gac_app.models.onnx import parts
 from gac_app.services.runs.runs import RunService
 from tests.databases import database_in
-from tests.fakes import WAIT_S, FakeModel
+from tests.fakes import WAIT_S, FakeModel, config_of
 from tests.services.house import ALICE, BOB, SHORT, ended, listed, until
 
 Build = Callable[..., RunService]
@@ -27,13 +27,7 @@ Build = Callable[..., RunService]
 
 @pytest.fixture
 def config(tmp_path: Path) -> Config:
-    return Config.model_validate(
-        {
-            "members": [{"name": "a", "source": "random:1"}, {"name": "b", "source": "random:2", "notice": "Be kind."}],
-            "database_url": database_in(tmp_path / "gac.db"),
-            "cache_dir": tmp_path / "cache",
-        }
-    )
+    return config_of(["a", "b"], database_url=database_in(tmp_path / "gac.db"), cache_dir=tmp_path / "cache")
 
 
 @pytest.fixture
@@ -80,7 +74,6 @@ def test_a_configuration_becomes_a_service_that_answers(built: Build) -> None:
     service = built()
     until(lambda: service.members.are_ready)
     assert settled(service) == {"a": ("ready", "cpu"), "b": ("ready", "cpu")}
-    assert [state.notice for state in service.members.states()] == ["", "Be kind."]
     run = ended(service.start(ALICE, "Hello", SHORT))
     assert run.is_saved
     stored = service._store.load_run(ALICE, run.id)

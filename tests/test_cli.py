@@ -20,7 +20,7 @@ from gac_app.models.sources.resolve import cached_path
 from tests.command_line import config_file, members_file, run_command
 from tests.models.source_tools import GGUF, SHA256, member
 from tests.models.tiny import save_llama
-from tests.storage.samples import listed
+from tests.storage.samples import ALICE, listed, new_run
 
 ROOT = Path(__file__).parent.parent
 HEAVY = ("torch", "gradio", "transformers", "sqlalchemy", "fastapi", "uvicorn", "numpy")
@@ -163,21 +163,11 @@ def test_folders_that_cannot_be_written_are_told_or_used(tmp_path: Path, databas
 
 
 def test_export_writes_a_line_per_run(config: str, database: str, tmp_path: Path) -> None:
-    from gac_app.storage import NewRun, Store
+    from gac_app.storage import Store
 
-    store = Store(database)
-    for number in range(3):
-        run = NewRun(
-            run_id=f"{number:032x}",
-            visitor_key="k" * 43,
-            conversation_id="c" * 32,
-            prompt='line one\nline two \u2028 = "quoted" 雪',
-            settings={},
-            member_names=("a", "b"),
-            config_hash="0",
-            versions={},
-        )
-        store.start_run(run).result(10)
+    store, prompt = Store(database), 'line one\nline two \u2028 = "quoted" 雪'
+    for _ in range(3):
+        store.start_run(new_run(prompt)).result(10)
     output = tmp_path / "runs.jsonl"
     variables = {"GAC_CONFIG": config, "GAC_DATABASE_URL": database}
     written = run_command("export", "--format", "jsonl", "--output", str(output), **variables)
@@ -185,9 +175,9 @@ def test_export_writes_a_line_per_run(config: str, database: str, tmp_path: Path
     printed = run_command("export", **variables)
     assert printed.stdout == output.read_text(encoding="utf-8")
     runs = [json.loads(line) for line in printed.stdout.splitlines()]
-    assert [run["prompt"] for run in runs] == ['line one\nline two \u2028 = "quoted" 雪'] * 3
-    assert "k" * 43 not in printed.stdout
-    statuses = {run.status for run in listed(store, "k" * 43)}
+    assert [run["prompt"] for run in runs] == [prompt] * 3
+    assert ALICE not in printed.stdout
+    statuses = {run.status for run in listed(store, ALICE)}
     assert statuses == {"running"}, "exporting beside a server leaves its runs alone"
     store.close()
 
