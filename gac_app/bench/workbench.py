@@ -134,21 +134,16 @@ class Workbench:
 
     def in_child(self, module: str) -> Any:
         """What `print_found` of a module prints in a process of its own. Raises GacError if it fails."""
-        return run_child(module, str(self.path), json.dumps(self.is_quick))
+        try:
+            return json.loads(run_module(module, self.path, json.dumps(self.is_quick), timeout_s=CHILD_TIMEOUT_S))
+        except subprocess.TimeoutExpired:
+            raise GacError(f"{module} did not end within {CHILD_TIMEOUT_S} s") from None
+        except ChildFailed as failure:
+            raise GacError(f"{module} failed: {failure}") from None
 
     def close(self) -> None:
         if loaded := self.__dict__.pop("ensemble", None):  # of the cached property
             loaded.close()
-
-
-def run_child(module: str, *arguments: str) -> Any:
-    """The JSON that a module prints when it runs as a program. Raises GacError if it fails."""
-    try:
-        return json.loads(run_module(module, *arguments, timeout_s=CHILD_TIMEOUT_S))
-    except subprocess.TimeoutExpired:
-        raise GacError(f"{module} did not end within {CHILD_TIMEOUT_S} s") from None
-    except ChildFailed as failure:
-        raise GacError(f"{module} failed: {failure}") from None
 
 
 def print_found(find: Callable[[Workbench], Any], path: str, is_quick: str) -> None:

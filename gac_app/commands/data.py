@@ -26,17 +26,13 @@ if TYPE_CHECKING:
 app = typer.Typer(help="The database's schema.", no_args_is_help=True)
 
 
-FormatOption = Annotated[
-    Format,
-    typer.Option(
-        "--format",
-        help="jsonl: everything, for import. The others: only votes, for trainers, arenas and tables.",
-    ),
-]
-
-
 def export(
-    file_format: FormatOption = Format.JSONL,
+    file_format: Annotated[
+        Format,
+        typer.Option(
+            "--format", help="jsonl: everything, for import. The others: only votes, for trainers, arenas and tables."
+        ),
+    ] = Format.JSONL,
     source: Annotated[
         Literal["people", "blind", "reference"], typer.Option(help="Whose votes; jsonl has all of them.")
     ] = "people",

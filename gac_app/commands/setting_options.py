@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from functools import wraps
 from inspect import Parameter, Signature, signature
 from typing import Annotated, Any, get_origin
 
 import typer
-from pydantic.fields import FieldInfo
 
 from gac_app.decoding.rules import parse_params
 from gac_app.errors import RequestError
@@ -23,7 +22,9 @@ def takes_settings(command: Callable[..., None]) -> Callable[..., None]:
     """
     own = signature(command, eval_str=True).parameters
     options = {
-        _option_name(name): name for name, field in Settings.model_fields.items() if shown(field).option is not None
+        name.removesuffix("s") if name in _PARAMS else name: name
+        for name, field in Settings.model_fields.items()
+        if shown(field).option is not None
     }
 
     @wraps(command)
@@ -33,7 +34,10 @@ def takes_settings(command: Callable[..., None]) -> Callable[..., None]:
         command(**values, changes=changes)
 
     own_options = [(one.name, one.annotation, one.default) for one in own.values() if one.name != "changes"]
-    sign(with_settings, [*own_options, *_options(options)])
+    given_options = (
+        (option, Annotated[_type_of(name), typer.Option(help=help_of(name))], None) for option, name in options.items()
+    )
+    sign(with_settings, [*own_options, *given_options])
     return with_settings
 
 
@@ -54,21 +58,9 @@ def help_of(name: str) -> str:
     return f"{how.option or field.description or ''} {labels}{'.' if labels else ''}".strip()
 
 
-def _options(options: dict[str, str]) -> Iterator[tuple[str, Any, Any]]:
-    for option, name in options.items():
-        kind: Any = _type_of(name, Settings.model_fields[name])
-        yield option, Annotated[kind, typer.Option(help=help_of(name))], None
-
-
-def _option_name(name: str) -> str:
-    return name.removesuffix("s") if name in _PARAMS else name
-
-
-def _type_of(name: str, field: FieldInfo) -> Any:
-    if name in _PARAMS or get_origin(field.annotation) is tuple:
-        return list[str] | None
-    kind: Any = str if name == "weights" else field.annotation
-    return kind | None
+def _type_of(name: str) -> Any:
+    kind: Any = str if name == "weights" else Settings.model_fields[name].annotation
+    return (list[str] if name in _PARAMS or get_origin(kind) is tuple else kind) | None
 
 
 def _parsed(name: str, value: Any) -> Any:

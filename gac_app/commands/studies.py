@@ -49,17 +49,6 @@ _TASKS = {
     "choice": "A task of multiple choice: mmlu, mmlu_cloze, arc_challenge or piqa.",
     "generation": "A task whose answers are written: gsm8k, bbh, triviaqa or nq.",
 }
-# The options that all studies with questions share: name, type, default.
-_COMMON: tuple[tuple[str, Any, Any], ...] = (
-    ("limit", LimitOption, None),
-    ("examples", ExamplesOption, None),
-    ("parallel", ParallelOption, 4),
-    ("fresh", FreshOption, False),
-)
-_ENDING: tuple[tuple[str, Any, Any], ...] = (
-    ("config", ConfigOption, None),
-    ("as_json", JsonOption, False),
-)
 
 Kind = type[QuestionStudy | EnsembleStudy]
 
@@ -108,11 +97,15 @@ def _options(first: Kind, others: Sequence[Kind]) -> Iterator[tuple[str, Any, An
     for kind in others:
         yield kind.name, Annotated[bool, typer.Option(f"--{kind.name}", help=getdoc(kind))], False
     if first.needs != "nothing":
-        yield from _COMMON
+        yield "limit", LimitOption, None
+        yield "examples", ExamplesOption, None
+        yield "parallel", ParallelOption, 4
+        yield "fresh", FreshOption, False
         yield "reproducible", ReproducibleOption, None
     if first.has_charts:
         yield "out", OutOption, None
-    yield from _ENDING
+    yield "config", ConfigOption, None
+    yield "as_json", JsonOption, False
 
 
 def _put_questions(study: QuestionStudy, config: Config, given: Mapping[str, Any]) -> StudyResult:

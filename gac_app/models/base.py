@@ -20,7 +20,7 @@ from heapq import heappop, heappush
 import torch
 
 from gac_app.errors import MemberError
-from gac_app.models.chat import ChatFormat, encode_fragments
+from gac_app.models.chat import ChatFormat
 from gac_app.models.message import Message
 from gac_app.models.pass_costs import PassCosts
 from gac_app.models.sequence import ForwardRequest, KVSequence, num_common
@@ -132,7 +132,10 @@ class Model(ABC):
 
         No text inside a message becomes a control token.
         """
-        return encode_fragments(self.chat.fragments(messages), self.vocabulary.encode, self.encode_control)
+        ids: list[int] = []
+        for fragment in self.chat.fragments(messages):
+            ids += (self.encode_control if fragment.is_trusted else self.vocabulary.encode)(fragment.text)
+        return ids
 
     def new_sequence(self) -> KVSequence:
         """An empty sequence. Raises MemberError if no more can be held."""

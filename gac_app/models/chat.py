@@ -17,7 +17,6 @@ from typing import Any, NoReturn
 
 from gac_app.errors import ModelLoadError
 from gac_app.models.message import Message
-from gac_app.vocab.tokens import Encode
 
 PLAIN_STOP_STRINGS = ("\nUser:",)
 _PLAIN_LABELS = {"user": "User", "assistant": "Assistant"}
@@ -92,14 +91,6 @@ class ChatFormat:
             if mark not in written and message.content:
                 raise ModelLoadError(f"the chat template leaves out a message of role {message.role!r}")
         return _joined(parts, contents)
-
-
-def encode_fragments(fragments: list[Fragment], encode: Encode, encode_special: Encode) -> list[int]:
-    """Ids of `fragments`. `encode_special` recognises control tokens; only trusted fragments use it."""
-    ids: list[int] = []
-    for fragment in fragments:
-        ids += (encode_special if fragment.is_trusted else encode)(fragment.text)
-    return ids
 
 
 def _joined(parts: list[str], contents: dict[str, str]) -> list[Fragment]:

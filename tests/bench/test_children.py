@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from gac_app.bench.start import child_server, wait_for
-from gac_app.bench.workbench import run_child
+from gac_app.bench.workbench import Workbench
 from gac_app.errors import GacError
+from tests.fakes import config_of
 from tests.server.site import free_port
 
 
@@ -14,7 +15,7 @@ from tests.server.site import free_port
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     (tmp_path / "planted_child.py").write_text(
         "import json, sys\n"
-        "if sys.argv[1] == 'fail': sys.exit('first line\\nthe reason')\n"
+        "if sys.argv[2] == 'true': sys.exit('first line\\nthe reason')\n"
         "print(json.dumps(sys.argv[1:]))\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
@@ -22,9 +23,10 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_a_child_hands_back_its_json_or_says_why_not(module: str) -> None:
-    assert run_child(module, "a", "b") == ["a", "b"]
+    whole, quick = (Workbench(Path("a.yaml"), config_of(["a"]), is_quick=is_quick) for is_quick in (False, True))
+    assert whole.in_child(module) == ["a.yaml", "false"]
     with pytest.raises(GacError, match="planted_child failed: the reason"):
-        run_child(module, "fail")
+        quick.in_child(module)
 
 
 @pytest.mark.process

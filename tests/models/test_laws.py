@@ -63,36 +63,35 @@ def saved(save: Callable[[Path], Path]) -> Callable[[Path], Model]:
     return lambda folder: load_directory(save(folder), max_sequences=MAX_SEQUENCES)
 
 
-def gguf(save: Callable[[Path], Path]) -> Callable[[Path], Model]:
-    return lambda folder: llama_cpp(save_llama_gguf(save(folder), folder / "tiny.gguf"))
+def byte_level(folder: Path) -> Path:
+    return save_llama_gguf(tiny.save_llama(folder), folder / "tiny.gguf")
 
 
-def llama_cpp(path: Path) -> LlamaCppModel:
-    return LlamaCppModel(path.stem, path, context_length=1024, max_sequences=MAX_SEQUENCES)
+def space_first(folder: Path) -> Path:
+    return save_llama_gguf(tiny.save_spaced_llama(folder), folder / "tiny.gguf")
 
 
-def quantised(folder: Path) -> Model:
+def quantised(folder: Path) -> Path:
     directory = tiny.save_llama(folder, num_attention_heads=2, num_key_value_heads=1)
-    return with_graph(save_llama_gguf(directory, folder / "tiny.gguf", kind="Q8_0"), folder)
+    return save_llama_gguf(directory, folder / "tiny.gguf", kind="Q8_0")
 
 
-def windowed(folder: Path) -> Model:
-    return with_graph(save_random_gguf(tiny.save_llama(folder), folder / "tiny.gguf", "gemma3"), folder)
+def windowed(folder: Path) -> Path:
+    return save_random_gguf(tiny.save_llama(folder), folder / "tiny.gguf", "gemma3")
 
 
-def windowed_llama_cpp(folder: Path) -> Model:
-    return llama_cpp(save_random_gguf(tiny.save_llama(folder), folder / "tiny.gguf", "gemma3"))
+def llama_cpp(gguf: Callable[[Path], Path]) -> Callable[[Path], Model]:
+    return lambda folder: LlamaCppModel("tiny", gguf(folder), context_length=1024, max_sequences=MAX_SEQUENCES)
 
 
-def with_graph(path: Path, folder: Path) -> OnnxModel:
-    directory = folder / "onnx"
-    directory.mkdir()
-    write(path, directory)
-    return onnx(path, directory)
+def onnx(gguf: Callable[[Path], Path]) -> Callable[[Path], Model]:
+    def build(folder: Path) -> Model:
+        path, directory = gguf(folder), folder / "onnx"
+        directory.mkdir()
+        write(path, directory)
+        return OnnxModel("tiny", (path, directory), context_length=1024, max_sequences=MAX_SEQUENCES)
 
-
-def onnx(path: Path, directory: Path) -> OnnxModel:
-    return OnnxModel(path.stem, (path, directory), context_length=1024, max_sequences=MAX_SEQUENCES)
+    return build
 
 
 FLOAT32, QUANTISED = 1e-4, 0.06
@@ -106,11 +105,11 @@ BUILD: dict[str, tuple[Callable[[Path], Model], float]] = {
     "transformers, space first": (saved(tiny.save_spaced_llama), FLOAT32),
     "transformers, gpt2": (saved(tiny.save_gpt2), FLOAT32),
     "transformers, one after the other": (saved(tiny.save_gpt_neo), FLOAT32),
-    "llama.cpp, byte level": (gguf(tiny.save_llama), HALF_CACHE),
-    "llama.cpp, space first": (gguf(tiny.save_spaced_llama), HALF_CACHE),
-    "llama.cpp, sliding window": (windowed_llama_cpp, QUANTISED),
-    "onnxruntime, llama": (quantised, ROUNDED),
-    "onnxruntime, sliding window": (windowed, ROUNDED),
+    "llama.cpp, byte level": (llama_cpp(byte_level), HALF_CACHE),
+    "llama.cpp, space first": (llama_cpp(space_first), HALF_CACHE),
+    "llama.cpp, sliding window": (llama_cpp(windowed), QUANTISED),
+    "onnxruntime, llama": (onnx(quantised), ROUNDED),
+    "onnxruntime, sliding window": (onnx(windowed), ROUNDED),
 }
 
 
@@ -131,15 +130,15 @@ class Sequences:
 
     def __init__(self, model: Model) -> None:
         self._model = model
-        self._open: list[KVSequence] = []
+        self.open: list[KVSequence] = []
 
     def new(self) -> KVSequence:
-        self._open.append(self._model.new_sequence())
-        return self._open[-1]
+        self.open.append(self._model.new_sequence())
+        return self.open[-1]
 
     def fork(self, sequence: KVSequence) -> KVSequence:
-        self._open.append(self._model.fork(sequence))
-        return self._open[-1]
+        self.open.append(self._model.fork(sequence))
+        return self.open[-1]
 
     def read(self, sequence: KVSequence, ids: tuple[int, ...], num_logits: int = 1) -> torch.Tensor:
         """Distributions after the last ids, which follow those read before, cloned: they outlive the next read."""
@@ -152,19 +151,16 @@ class Sequences:
         return probs_NV
 
     def free(self, sequence: KVSequence) -> None:
-        self._open.remove(sequence)
+        self.open.remove(sequence)
         self._model.free(sequence)
-
-    def free_all(self) -> None:
-        while self._open:
-            self.free(self._open[0])
 
 
 @pytest.fixture
 def sequences(model: Model) -> Iterator[Sequences]:
     opened = Sequences(model)
     yield opened
-    opened.free_all()
+    for sequence in opened.open[:]:
+        opened.free(sequence)
 
 
 def assert_near(found_NV: torch.Tensor, expected_NV: torch.Tensor, bound: float) -> None:

@@ -40,12 +40,6 @@ class TransformersModel(TokenizedModel):
         self.max_batched_ids = self._passes.max_batched_ids
         self._caches: defaultdict[int, Cache] = defaultdict(self._passes.new_cache)
 
-    @property
-    def weights(self) -> dict[str, torch.Tensor]:
-        """Weights by the names in the model's own class."""
-        weights: dict[str, torch.Tensor] = self._model.state_dict()
-        return weights
-
     @torch.inference_mode()
     def forward(self, requests: list[ForwardRequest]) -> list[torch.Tensor]:
         chunks = [Chunk(self._caches[one.sequence.slot], one.uncomputed, one.num_logits) for one in requests]

@@ -8,6 +8,7 @@ in contexts of a hundred tokens, 0.07 where 750 were split differently).
 from __future__ import annotations
 
 from collections.abc import Iterator
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ _WORTH_FILLING = 5  # from this many steps on, gaps between their slots are fill
 _NOBODY = -1  # index of the read that a filler belongs to
 
 _Row = tuple[int, int, int, int, bool]  # request, slot, position, id, is its distribution wanted
+_slot = itemgetter(1)
 
 
 class LlamaCppModel(GgufModel):
@@ -164,10 +166,6 @@ def _chunks(requests: list[ForwardRequest], batch_tokens: int) -> Iterator[list[
     steps = sorted((row[0] for row in rows if len(row) == 1), key=_slot)
     for row in (*(row for row in rows if len(row) > 1), steps):
         yield from (row[start : start + batch_tokens] for start in range(0, len(row), batch_tokens))
-
-
-def _slot(row: _Row) -> int:
-    return row[1]
 
 
 def _rows(owner: int, request: ForwardRequest) -> list[_Row]:

@@ -129,7 +129,10 @@ class SglangServer(VllmServer):
     ) -> list[float] | None:
         def take(answer: Any) -> list[float]:
             [told] = answer["meta_info"].get("output_token_ids_logprobs") or [[]]
-            return _single({int(own): float(logprob) for logprob, own, *_ in told}, wanted)
+            logprobs = {int(own): float(logprob) for logprob, own, *_ in told}
+            if not logprobs.keys() >= set(wanted):  # as of versions that do not know the question
+                raise RefusedError(_NO_SINGLE)
+            return [logprobs[own] for own in wanted]
 
         if len(wanted) > _MOST_WANTED:
             return None
@@ -192,13 +195,6 @@ def connect(config: ServerConfig) -> Server:
     if config.api_key_env and not os.environ.get(config.api_key_env):
         raise ModelLoadError(f"the environment variable {config.api_key_env} should hold the key of {config.url}")
     return _SERVERS[config.api](config)
-
-
-def _single(logprobs: dict[int, float], wanted: list[int]) -> list[float]:
-    """Raises RefusedError if they are not told, as by versions that do not know the question."""
-    if any(own not in logprobs for own in wanted):
-        raise RefusedError(_NO_SINGLE)
-    return [logprobs[own] for own in wanted]
 
 
 def _tokens(answer: Any) -> list[int]:
