@@ -191,6 +191,11 @@ class Watched:
     def text(self, selector: str) -> str:
         return self.page.inner_text(selector)
 
+    def open_settings(self) -> None:
+        """All of them."""
+        self.page.click(".gac-summary")
+        self.page.click(".gac-settings summary:has-text('Research')")
+
     def confirm_deletion(self) -> None:
         """Say yes to the dialog of History, and wait until it is done."""
         self.page.click(".gac-dialog button[value=delete]")
@@ -293,6 +298,11 @@ def open_page(browser: Browser, visitors: Visitors) -> Iterator[Opener]:
 def wait_for_start(page: Page) -> None:
     """Until the board's modules are there and it is started."""
     page.wait_for_selector("#gac-board [data-started]", state="attached")
+
+
+def reload(page: Page) -> None:
+    page.reload()
+    wait_for_start(page)
 
 
 def forget_all(page: Page, url: str) -> None:

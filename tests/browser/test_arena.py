@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Error, Page, Route
 
-from tests.browser.conftest import CALLS, Opener, Server, loading, to_tab, wait_for_start
+from tests.browser.conftest import CALLS, Opener, Server, loading, reload, to_tab
 from tests.browser.test_axe import all_findings, with_axe
 from tests.ui.planted import PlantedEnsemble
 
@@ -35,6 +35,11 @@ def begin(page: Page, prompt: str = "Where is Paris?") -> None:
 
 def answered(page: Page) -> None:
     page.wait_for_selector(".gac-arena .gac-status:has-text('Both answers are there')")
+
+
+def ask_two(page: Page, prompt: str = "Where is Paris?") -> None:
+    begin(page, prompt)
+    answered(page)
 
 
 def texts(page: Page) -> list[str]:
@@ -68,8 +73,7 @@ def test_nothing_names_a_contestant_before_the_vote_counts(serve_arena: Server, 
     page = open_page(serve_arena(PlantedEnsemble(SAID)), is_new=True).page
     heard = overheard(page)
     to_arena(page)
-    begin(page)
-    answered(page)
+    ask_two(page)
     sources = [page.content()]
     page.click(".gac-arena-own summary")
     page.wait_for_selector(".gac-arena-own p:text-is('None')")
@@ -178,8 +182,7 @@ def test_reasons_and_a_comment_are_kept_and_axe_is_silent(serve_arena: Server, o
     to_arena(page)
     assert all_findings(watched) == {}
     page.check(".gac-arena-consent input")
-    begin(page)
-    answered(page)
+    ask_two(page)
     for width in watched.at_widths(390, 1280):
         assert all_findings(watched) == {}, width
     page.click(".gac-vote[data-outcome=tie]")
@@ -208,8 +211,7 @@ def test_reasons_and_a_comment_are_kept_and_axe_is_silent(serve_arena: Server, o
     page.click(".gac-arena-own li .gac-danger:text-is('Delete for good?')")
     page.wait_for_selector(".gac-arena-own p:text-is('None')")
     page.wait_for_selector(".gac-arena[data-state=empty]")
-    begin(page, "Second")
-    answered(page)
+    ask_two(page, "Second")
     page.keyboard.press("x")
     page.wait_for_selector(".gac-arena-told:has-text('Your choice: Both bad')")
     page.wait_for_selector(".gac-arena-views [value=changes]", state="attached")
@@ -230,14 +232,12 @@ def test_tokens_are_offered_where_the_server_has_them(serve_arena: Server, open_
     page = open_page(serve_arena(PlantedEnsemble(SAID))).page
     to_arena(page)
     page.route(CALLS, lose_tokens)
-    begin(page)
-    answered(page)
+    ask_two(page)
     with page.expect_response(lambda reply: "battle_tokens" in (reply.request.post_data or "")):
         page.click(".gac-vote[data-outcome=tie]")
     page.wait_for_selector(status.format(""), state="attached")
     page.unroute(CALLS)
-    page.reload()
-    wait_for_start(page)
+    reload(page)
     to_arena(page)
     page.wait_for_selector(status.format("Choose a token to see what every member wanted."))
 
@@ -245,16 +245,13 @@ def test_tokens_are_offered_where_the_server_has_them(serve_arena: Server, open_
 def test_two_turns_then_others_and_a_reload(serve_arena: Server, open_page: Opener) -> None:
     page = open_page(serve_arena(PlantedEnsemble(SAID))).page
     to_arena(page)
-    begin(page)
-    answered(page)
-    begin(page, "And Rome?")
-    answered(page)
+    ask_two(page)
+    ask_two(page, "And Rome?")
     assert page.locator(".gac-battle-card").first.locator(".gac-battle-said").all_inner_texts() == [
         "Where is Paris?",
         "And Rome?",
     ]
-    page.reload()
-    wait_for_start(page)
+    reload(page)
     to_arena(page)
     page.wait_for_selector(".gac-arena-asked:text-is('And Rome?')")
     assert len(texts(page)) == 4

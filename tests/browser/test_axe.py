@@ -69,8 +69,7 @@ def test_axe_has_nothing_to_say_of_the_compare_tab(serve: Server, open_page: Ope
         page.page.check(f".gac-views input[value={view}]", force=True)
         assert hard_to_read(page) == {}, view
     page.page.keyboard.press("Escape")
-    page.page.click(".gac-summary")
-    page.page.click(".gac-settings summary:has-text('Research')")
+    page.open_settings()
     page.page.fill("#gac-set-max_new_tokens", "")
     page.page.wait_for_selector(".gac-field-note.is-fault")
     for width in page.at_widths(1280, 390):

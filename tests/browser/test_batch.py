@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Route
 
 from gac_app.ui.scripts import LATER
-from tests.browser.conftest import Opener, Server, Site, to_tab, wait_for_start
+from tests.browser.conftest import Opener, Server, Site, reload, to_tab
 from tests.browser.test_axe import all_findings, with_axe
 
 pytestmark = pytest.mark.browser
@@ -50,8 +50,7 @@ def test_prompts_fill_a_table_with_votes_that_opens_in_compare(lab_site: Site, o
     page.click(".gac-batch-table tr:nth-child(2) button:text-is('Open')")
     page.wait_for_selector(".gac-asked h2:text-is('<b>Two?</b>')")
     page.wait_for_selector(".gac-votes.is-voted")
-    page.reload()
-    wait_for_start(page)
+    reload(page)
     to_tab(page, "Batch")
     page.wait_for_selector(".gac-batch-table tr:nth-child(2) button:text-is('Open')")
     with_axe(watched)

@@ -214,8 +214,7 @@ def test_advice_comes_with_a_result_until_followed(lab_site: Site, open_page: Op
     for _ in watched.at_widths(390, 1280):
         assert hard_to_read(watched) == {}
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the page is not scrolled sideways"
-    page.click(".gac-summary")
-    page.click(".gac-settings summary:has-text('Research')")
+    watched.open_settings()
     page.check(f".gac-settings input[type=radio][value='{strong}']")
     page.wait_for_selector(".gac-advice", state="hidden")
     page.select_option(".gac-presets select", "Defaults")

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from tests.browser.conftest import Opener, Server, to_tab
-from tests.browser.test_arena import BOX, SAID, answered, begin, to_arena
+from tests.browser.test_arena import BOX, SAID, answered, ask_two, begin, to_arena
 from tests.browser.test_axe import all_findings, with_axe
 from tests.ui.planted import PlantedEnsemble
 from tests.ui.planted_votes import plant_vote, plant_votes
@@ -133,8 +133,7 @@ def test_answers_that_are_the_same_say_so(serve_arena: Server, open_page: Opener
     page, seen = open_page(serve_arena(PlantedEnsemble(SAID, alone=("Rome", "")))).page, set[bool]()
     to_arena(page)
     for _ in range(30):  # until an ensemble met a member, and members met
-        begin(page)
-        answered(page)
+        ask_two(page)
         left, right = page.locator(".gac-battle-card .gac-text").all_text_contents()
         said = "the same word for word" in page.inner_text(".gac-arena .gac-status")
         assert said == (left == right)
@@ -167,8 +166,7 @@ def test_a_changed_token_tells_what_the_gate_wanted(serve_arena: Server, open_pa
     page, at = open_page(serve_arena(PlantedEnsemble(SAID))).page, -1
     to_arena(page)
     while at < 0:  # until an ensemble is drawn
-        begin(page)
-        answered(page)
+        ask_two(page)
         page.click(".gac-vote[data-outcome=tie]")
         page.wait_for_selector(".gac-arena-views [value=changes]", state="attached")
         at = page.evaluate(CHANGED)

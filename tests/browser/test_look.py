@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser.conftest import Opener, Server, Site, wait_for_start
+from tests.browser.conftest import Opener, Server, Site, reload
 from tests.browser.test_lab import run_calibration
 
 pytestmark = pytest.mark.browser
@@ -29,8 +29,7 @@ LIGHT = {"rgb(246, 246, 243)", "canvas light"}
 
 def grounds_of_a_load(page: Any) -> set[str]:
     page.add_init_script(f"({WATCH_GROUND})()")
-    page.reload()
-    wait_for_start(page)
+    reload(page)
     page.wait_for_selector("#gac-prompt textarea")
     return set(page.evaluate("[...window.grounds]"))
 

@@ -14,7 +14,7 @@ from playwright.sync_api import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gac_app.ui.scripts import FIRST, LATER, scripts
-from tests.browser.conftest import Opener, Server, Site, served, wait_for_start
+from tests.browser.conftest import Opener, Server, Site, reload, served
 from tests.ui.planted import planted_service
 
 pytestmark = pytest.mark.browser
@@ -122,8 +122,7 @@ def test_the_modules_are_asked_for_once_and_then_kept(serve: Server, open_page: 
     page = open_page(serve(), is_new=True)
     asked: list[str] = []
     page.page.on("request", lambda request: asked.append(request.url))
-    page.page.reload()
-    wait_for_start(page.page)
+    reload(page.page)
     page.ask("hello")
     there = [f"{page.url}scripts/{scripts().version}/{name}" for name in (FIRST, LATER)]
     assert [url for url in asked if "/scripts/" in url] == there[:1], "nothing for tabs that are not open"

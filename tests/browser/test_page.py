@@ -11,7 +11,7 @@ from playwright.sync_api import Route
 from gac_app.models.sources import Progress
 from gac_app.services.members import MemberFact
 from gac_app.ui.compare.records import PIECE
-from tests.browser.conftest import CALLS, Opener, Server, Watched, wait_for_start
+from tests.browser.conftest import CALLS, Opener, Server, Watched, reload, wait_for_start
 from tests.ui.planted import ANSWER, PlantedEnsemble
 
 pytestmark = pytest.mark.browser
@@ -208,8 +208,7 @@ def test_prompts_by_keys_examples_and_drafts(serve: Server, open_page: Opener) -
     page.page.click("#gac-prompt .submit-button")
     page.page.wait_for_selector(".gac-asked :text('half a question')")
     page.wait_for_end()
-    page.page.reload()
-    wait_for_start(page.page)
+    reload(page.page)
     assert page.page.input_value(box) == ""
 
 
@@ -285,8 +284,7 @@ def test_chips_follow_the_members_until_they_are_ready(serve: Server, open_page:
     page.page.wait_for_selector(".gac-asked h2:text-is('too early')")
     page.wait_for_end()
     assert page.page.is_hidden(".gac-chips"), "they say nothing once all are ready"
-    page.page.click(".gac-summary")
-    page.page.click(".gac-settings summary:has-text('Research')")
+    page.open_settings()
     card = page.page.locator("[data-member=Large]")
     assert "494 M parameters" in card.inner_text()
     card.locator("summary").click()

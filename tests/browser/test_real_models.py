@@ -10,7 +10,7 @@ import pytest
 from gac_app.bootstrap import build_services
 from gac_app.environment import read_config
 from gac_app.ui.compare.run_handlers import PERIOD_S
-from tests.browser.conftest import Opener, Site, Watched, served, wait_for_start
+from tests.browser.conftest import Opener, Site, Watched, reload, served
 from tests.services.house import until
 
 pytestmark = [pytest.mark.browser, pytest.mark.real]
@@ -81,8 +81,7 @@ def test_a_prompt_from_asking_to_coming_back(site: Site, open_page: Opener) -> N
     page.page.wait_for_selector("text=Your choice: Ensemble")
     shown = page.page.evaluate("document.querySelector('.gac-ensemble .gac-text').textContent")
 
-    page.page.reload()
-    wait_for_start(page.page)
+    reload(page.page)
     page.page.click("role=tab[name=History]")
     page.page.locator(".gac-run-open", has_text="ensemble best").click()
     page.page.wait_for_selector("text=Your choice: Ensemble")

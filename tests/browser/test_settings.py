@@ -5,18 +5,13 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Route
 
-from tests.browser.conftest import Opener, Server, Watched, wait_for_start
+from tests.browser.conftest import Opener, Server, Watched, reload
 from tests.ui.planted import PlantedEnsemble
 
 pytestmark = pytest.mark.browser
 
 SUMMARY = ".gac-summary-text"
 CHECKS = "**/gradio_api/run/**"
-
-
-def opened(page: Watched) -> None:
-    page.page.click(".gac-summary")
-    page.page.click(".gac-settings summary:has-text('Research')")
 
 
 def summed_up(page: Watched, words: str) -> None:
@@ -45,7 +40,7 @@ def test_the_panel_has_a_named_button_and_closed_no_focus(serve: Server, open_pa
 
 def test_fields_follow_what_is_chosen(serve: Server, open_page: Opener) -> None:
     page = open_page(serve())
-    opened(page)
+    page.open_settings()
     assert page.page.locator("#gac-set-seed").is_hidden(), "only what acts is there"
     page.page.fill("#gac-set-temperature", "0.7")
     page.page.wait_for_selector("#gac-set-seed")
@@ -71,15 +66,14 @@ def test_fields_follow_what_is_chosen(serve: Server, open_page: Opener) -> None:
     page.page.get_by_label("Every step").check()
     page.page.wait_for_selector("#gac-set-threshold", state="hidden")
     summed_up(page, "every step combined")
-    page.page.reload()
-    wait_for_start(page.page)
+    reload(page.page)
     summed_up(page, "every step combined")
     summed_up(page, "temperature 0.7")
 
 
 def test_all_bad_fields_are_told_at_once_and_found(serve: Server, open_page: Opener) -> None:
     page = open_page(serve())
-    opened(page)
+    page.open_settings()
     page.page.fill("#gac-set-temperature", "")
     page.page.fill("#gac-set-max_new_tokens", "9" * 30)
     page.page.wait_for_selector("#gac-set-max_new_tokens[aria-invalid=true]")
@@ -98,8 +92,7 @@ def test_all_bad_fields_are_told_at_once_and_found(serve: Server, open_page: Ope
     page.page.fill("#gac-set-stop", "x" * 300)
     page.page.wait_for_selector("#gac-set-stop[aria-invalid=true]")
     assert "xxx" not in note_of(page, "stop")
-    page.page.reload()
-    wait_for_start(page.page)
+    reload(page.page)
     summed_up(page, "to correct")
     page.page.fill("#gac-prompt textarea", "hello")
     page.page.press("#gac-prompt textarea", "Enter")
@@ -110,7 +103,7 @@ def test_all_bad_fields_are_told_at_once_and_found(serve: Server, open_page: Ope
 
 def test_presets_are_saved_named_and_deleted(serve: Server, open_page: Opener) -> None:
     page = open_page(serve())
-    opened(page)
+    page.open_settings()
     choice = page.page.locator(".gac-presets select")
     assert choice.input_value() == "Defaults"
     assert choice.evaluate("select => getComputedStyle(select).appearance") == "auto"
@@ -123,9 +116,8 @@ def test_presets_are_saved_named_and_deleted(serve: Server, open_page: Opener) -
     choice.select_option("Defaults")
     summed_up(page, "greedy")
     assert page.page.input_value("#gac-set-temperature") == "0"
-    page.page.reload()
-    wait_for_start(page.page)
-    opened(page)
+    reload(page.page)
+    page.open_settings()
     choice.select_option("warm <b>")
     summed_up(page, "temperature 0.9")
     page.page.click(".gac-presets >> text=Delete")
@@ -143,7 +135,7 @@ def test_presets_are_saved_named_and_deleted(serve: Server, open_page: Opener) -
 
 def test_a_member_switched_off_takes_no_part(serve: Server, open_page: Opener) -> None:
     page = open_page(serve(PlantedEnsemble()))
-    opened(page)
+    page.open_settings()
     card = page.page.locator("[data-member=Small]")
     card.get_by_role("checkbox").uncheck()
     summed_up(page, "only Large")
@@ -160,7 +152,7 @@ def test_a_member_switched_off_takes_no_part(serve: Server, open_page: Opener) -
 
 def test_a_change_during_a_check_is_checked_too(serve: Server, open_page: Opener) -> None:
     page = open_page(serve())
-    opened(page)
+    page.open_settings()
     summed_up(page, "greedy")
     late: list[Route] = []
     page.page.route(CHECKS, lambda route: late.append(route))
