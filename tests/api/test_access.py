@@ -45,12 +45,6 @@ def busy(site: Sites, hanging: list[FakeModel]) -> Any:
         thread.join(SOON_S)
 
 
-def test_a_local_host_needs_no_key(site: Sites) -> None:
-    here = site()
-    assert here.chat().status_code == 200
-    assert here.chat_with({"Authorization": "Bearer anything"}).status_code == 200
-
-
 def test_a_public_host_needs_a_key(site: Sites) -> None:
     """Guesses are slowed as those of the operator's token are (`tests/server/routes/test_operator.py`)."""
     here = site(**PUBLIC)

@@ -23,10 +23,6 @@ def is_light(text: str) -> bool:
     return list(json.loads(text)) == ["on", "hue"]
 
 
-def form(schema: Any) -> dict[str, Any]:
-    return {"type": "json_schema", "json_schema": {"name": "one", "schema": schema}}
-
-
 @pytest.mark.parametrize(("kind", "model"), [("chat", "gac/agreement"), ("text", "b"), ("response", "gac")])
 def test_every_kind_of_answer_follows_it(here: Site, kind: str, model: str) -> None:
     fields: dict[str, Any] = {"response_format": FORMAT, "max_tokens": 300}

@@ -28,7 +28,6 @@ def completion(**fields: Any) -> CompletionRequest:
 @pytest.mark.parametrize(
     ("asked", "changes"),
     [
-        (chat(), {}),
         (chat(temperature=0.5, top_p=0.9, top_k=5, min_p=0.1, repetition_penalty=1.1, seed=3), {
             "temperature": 0.5, "top_p": 0.9, "top_k": 5, "min_p": 0.1, "repetition_penalty": 1.1, "seed": 3,
         }),
@@ -36,7 +35,6 @@ def completion(**fields: Any) -> CompletionRequest:
         (chat(max_tokens=4, max_completion_tokens=5), {"max_new_tokens": 5}),
         (chat(stop="x"), {"stop": ("x",)}),
         (chat(stop=["x", "y"]), {"stop": ("x", "y")}),
-        (chat(seed=None, stop=None), {}),
         (chat(temperature=0.0, seed=0), {"temperature": 0.0, "seed": 0}),
         (chat(gac={"settings": {"seed": 1, "mode": "gate"}}, seed=2), {"seed": 2, "mode": "gate"}),
         (completion(max_tokens=0), {}),
@@ -53,10 +51,6 @@ def test_probabilities_are_told_where_they_are_asked_for() -> None:
 
 
 # --- answers
-
-
-def ended(reason: FinishReason = FinishReason.STOP, num_tokens: int = 8, detail: str = "") -> FinishedEvent:
-    return FinishedEvent(reason, "", num_tokens, 5, 0.1, 0.2, {}, detail, "1f", True)
 
 
 def test_a_step_as_the_api_tells_it() -> None:
@@ -81,9 +75,10 @@ def test_a_step_as_the_api_tells_it() -> None:
     ]
     for num in (0, 1, 3):
         assert chat_logprob(step, num).model_dump() == {**tops[0], "top_logprobs": tops[:num]}
+    ended = FinishedEvent(FinishReason.STOP, "", 8, 5, 0.1, 0.2, {}, "", "1f", True)
     rest = {"digest": "1f", "reproducible": True, "num_ensembled": 5}
-    assert gac_answer([step], ended(), has_steps=True).model_dump() == {"steps": [told], **rest}
-    assert gac_answer([step], ended(), has_steps=False).model_dump() == {"steps": [], **rest}
+    assert gac_answer([step], ended, has_steps=True).model_dump() == {"steps": [told], **rest}
+    assert gac_answer([step], ended, has_steps=False).model_dump() == {"steps": [], **rest}
     assert gac_answer([step], None, has_steps=True).model_dump() == {"steps": [told], **dict.fromkeys(rest)}
 
 

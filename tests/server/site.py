@@ -208,11 +208,11 @@ class Tab:
 class Visitor:
     """One browser: a key, a session, a cookie, an address of this machine's loopback network."""
 
-    def __init__(self, url: str, page: Page, *, address: str = "127.0.0.1", key: str | None = None) -> None:
+    def __init__(self, url: str, page: Page, *, address: str = "127.0.0.1") -> None:
         limits = httpx.Limits(max_connections=None)
         transport = httpx.AsyncHTTPTransport(local_address=address, limits=limits, verify=False)
         self.http = httpx.AsyncClient(base_url=url, transport=transport, timeout=60)
-        self.page, self.key = page, key or secrets.token_hex(32)
+        self.page, self.key = page, secrets.token_hex(32)
         self.session = secrets.token_hex(6)
 
     async def __aenter__(self) -> Visitor:

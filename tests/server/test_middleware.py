@@ -49,11 +49,6 @@ def test_all_of_gradio_that_the_page_does_not_use_is_shut(client: TestClient) ->
     assert opened == used | harmless
 
 
-@pytest.mark.parametrize("name", ["localhost", "127.0.0.1:7860", "[::1]:7860"])
-def test_own_hosts_are_answered(client: TestClient, name: str) -> None:
-    assert client.get("/healthz", headers={"Host": name}).status_code == 200
-
-
 @pytest.mark.parametrize("name", ["evil.example", "localhost.evil.example", "evil.hf.space", "0x7f.1", ""])
 def test_a_spoofed_host_is_refused(client: TestClient, name: str) -> None:
     for headers in ({"Host": name}, {"Host": name, "Origin": f"http://{name}"}):
@@ -117,12 +112,6 @@ def test_nothing_else_of_gradios_api_is_open(client: TestClient, paths: tuple[st
 )
 def test_climbing_paths_are_refused(client: TestClient, rest: str) -> None:
     assert [client.get(f"/{folder}/{rest}").status_code for folder in ("static", "assets")] == [400, 400]
-
-
-@pytest.mark.parametrize("length", [b"999999999999", b"-1", b"1e3", b"\xb2"])
-def test_lying_content_lengths_do_no_harm(client: TestClient, length: bytes) -> None:
-    headers = [(b"Content-Length", length), (b"Content-Type", b"application/json")]
-    assert client.post(JOIN, content=b"{}", headers=headers).status_code in (400, 413, 422)
 
 
 def _credentials(headers: object) -> set[str]:

@@ -167,18 +167,13 @@ def test_a_browser_gets_one_cookie_with_the_page(client: TestClient) -> None:
     assert "set-cookie" in client.get("/", headers={"Cookie": "gac_browser=forged; a=b"}).headers
 
 
-@pytest.fixture
-def stopped_clock(host: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No allowance grows: on a busy machine a test's requests come slowly enough to be admitted for ever."""
+def test_a_visitor_that_never_stops_is_held_up_alone(
+    client: TestClient, host: FastAPI, page: Page, body: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # No allowance grows: on a busy machine the requests come slowly enough to be admitted for ever.
     callers, now = host.state.admission.callers, time.monotonic()
     for allowance in (callers._of_visitor, callers._of_client, callers._newcomers):
         monkeypatch.setattr(allowance, "_clock", lambda: now)
-
-
-@pytest.mark.usefixtures("stopped_clock")
-def test_a_visitor_that_never_stops_is_held_up_alone(
-    client: TestClient, host: FastAPI, page: Page, body: dict[str, Any]
-) -> None:
     quick = {**body, "fn_index": page.quick()["id"], "data": []}
     client.get("/")
     codes = [client.post(f"{API}/run/predict", json=quick).status_code for _ in range(int(REQUESTS_BURST) + 2)]

@@ -63,12 +63,8 @@ def tab(make: Callable[..., Tab]) -> Tab:
     return make()
 
 
-def endless(make: Callable[..., Tab]) -> Tab:
-    return make(pieces=["word "] * 10_000, pause_s=0.005)
-
-
 def test_a_battle_whose_page_leaves_at_once_ends(make: Callable[..., Tab]) -> None:
-    tab = endless(make)
+    tab = make(pieces=["word "] * 10_000, pause_s=0.005)
 
     async def leave() -> None:
         event = gr.EventData(None, {"key": KEY, "prompt": "Where?", "again": "", "consents": False})
