@@ -100,11 +100,6 @@ def test_the_look_of_an_answer_is_counted_outside_of_code() -> None:
 NAMES = ["a", "b", "c", "d"]
 
 
-def test_pairs_are_alike_where_nothing_is_known() -> None:
-    probs = pair_probs(NAMES, {}, {})
-    assert probs == pytest.approx(dict.fromkeys(combinations(NAMES, 2), 1 / 6))
-
-
 def test_few_votes_and_close_ratings_come_first() -> None:
     num_votes = {frozenset(pair): 50 for pair in combinations(NAMES, 2)} | {frozenset("ab"): 5}
     probs = pair_probs(NAMES, num_votes, {"a": 1000, "b": 1000, "c": 1010, "d": 1800})
@@ -129,14 +124,6 @@ def test_a_newcomer_is_expected_to_be_as_good_as_the_mean() -> None:
     assert predicted("a", "new", ratings) == predicted("a", "c", {**ratings, "c": 1200.0}) < 0.5
     assert predicted("new", "a", ratings) == pytest.approx(1 - predicted("a", "new", ratings))
     assert predicted("new", "newer", ratings) == predicted("new", "newer", {}) == 0.5
-
-
-def test_the_draw_evens_the_votes_out() -> None:
-    rng = random.Random(1)
-    num_votes: Counter[frozenset[str]] = Counter({frozenset("ab"): 30})
-    for _ in range(300):
-        num_votes[frozenset(draw_pair(pair_probs(NAMES, num_votes, {}), set(), rng))] += 1
-    assert min(num_votes.values()) > 40
 
 
 def test_the_present_pair_comes_again_but_seldom() -> None:

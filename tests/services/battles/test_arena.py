@@ -58,6 +58,11 @@ class Arena:
         until(lambda: self.service.battles.look(key, view.id).may_vote, "for the first words")
         return self.service.battles.look(key, view.id)
 
+    def drawn(self, num: int) -> list[frozenset[str]]:
+        """The pairs of so many draws."""
+        draws = [self.service._draw(None, self.service._open("")) for _ in range(num)]
+        return [frozenset(one.name for one in pair.values()) for pair in draws]
+
     def kinds(self, battle_id: str, key: str = ALICE) -> list[str]:
         return [row["kind"] for row in self.store.battles.load(key, battle_id).judgements]
 

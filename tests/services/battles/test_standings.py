@@ -51,9 +51,7 @@ def test_the_draw_goes_by_the_votes(arena: Arena) -> None:
                 for _ in range(4):
                     plant_vote(arena.store, left, right, "left")
                     plant_vote(arena.store, left, right, "right")
-    pairs = [
-        frozenset(one.name for one in arena.service._draw(None, arena.service._open("")).values()) for _ in range(200)
-    ]
+    pairs = arena.drawn(200)
     assert pairs.count(frozenset({"a", "gate"})) > 120
     assert len(set(pairs)) == 6
 

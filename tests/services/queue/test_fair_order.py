@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 
 from gac_app.services.queue.order import PRESENT_S, FairOrder, client_of, visitor_of
-from gac_app.services.runs.live_run import LiveRun, RunPlan
-from gac_app.settings import Settings
 from tests.clocks import HandClock
+from tests.services.queue.test_turns import Run
 
 
 @pytest.fixture
@@ -20,15 +19,8 @@ def order(clock: HandClock) -> FairOrder:
     return FairOrder(clock)
 
 
-def run_of(client: str, visitor: str, came_at: float = 0.0) -> LiveRun:
-    plan = RunPlan(prompt="hello", settings=Settings())
-    run = LiveRun(plan, owner=visitor, keys=["ensemble"], member_names=("a",))
-    run.client, run.came_at = client, came_at
-    return run
-
-
 def test_a_new_client_starts_level_with_who_had_least(order: FairOrder) -> None:
-    most, least, new = run_of("mill", "ann", 1), run_of("home", "bob", 2), run_of("new", "cyd", 3)
+    most, least, new = Run("mill/ann", 1), Run("home/bob", 2), Run("new/cyd", 3)
     order.register(most, [])
     order.register(least, [most])
     order.charge(most, 90.0)
@@ -42,7 +34,7 @@ def test_a_new_client_starts_level_with_who_had_least(order: FairOrder) -> None:
 
 
 def test_a_new_visitor_starts_level_with_the_client_s_others(order: FairOrder) -> None:
-    ann, elsewhere, new = run_of("office", "ann", 1), run_of("home", "bob", 2), run_of("office", "cyd", 3)
+    ann, elsewhere, new = Run("office/ann", 1), Run("home/bob", 2), Run("office/cyd", 3)
     order.register(ann, [])
     order.register(elsewhere, [ann])
     order.charge(ann, 30.0)
@@ -51,18 +43,18 @@ def test_a_new_visitor_starts_level_with_the_client_s_others(order: FairOrder) -
 
 
 def test_coming_again_wipes_nothing_out(order: FairOrder) -> None:
-    much, little = run_of("mill", "ann", 1), run_of("home", "bob", 2)
+    much, little = Run("mill/ann", 1), Run("home/bob", 2)
     order.register(much, [])
     order.register(little, [much])
     order.charge(much, 90.0)
     order.charge(little, 30.0)
-    again = run_of("mill", "ann", 0)
+    again = Run("mill/ann", 0)
     order.register(again, [little])
     assert order.in_order([again, little], []) == [little, again]
 
 
 def test_who_was_long_away_is_forgotten(order: FairOrder, clock: HandClock) -> None:
-    early, late = run_of("mill", "ann", 1), run_of("home", "bob", 2)
+    early, late = Run("mill/ann", 1), Run("home/bob", 2)
     order.register(early, [])
     order.charge(early, 90.0)
     assert order.are_others(client_of(late))
@@ -77,7 +69,7 @@ def test_who_was_long_away_is_forgotten(order: FairOrder, clock: HandClock) -> N
 
 
 def test_who_waits_or_runs_for_long_is_not_forgotten(order: FairOrder, clock: HandClock) -> None:
-    long, other = run_of("mill", "ann", 2), run_of("home", "bob", 1)
+    long, other = Run("mill/ann", 2), Run("home/bob", 1)
     order.register(long, [])
     order.charge(long, 90.0)
     clock.now += PRESENT_S + 1

@@ -16,6 +16,7 @@ from gac_app.services.queue.order import run_to_evict
 from gac_app.services.queue.queue import OVERDUE_S, RunQueue
 from gac_app.services.runs.runs import LiveRun, RunService
 from gac_app.storage import RunStatus
+from tests.clocks import HandClock
 from tests.fakes import WAIT_S, FakeModel, Fault
 from tests.services.house import ALICE, BOB, SHORT, House, ended, listed, until
 
@@ -61,11 +62,13 @@ class Desk:
         self.displaced = self.queue.put(run, lambda: self.taken.append(run))
         return run
 
-    def end(self, *runs: Run) -> None:
-        for run in runs:
-            num_running = self.queue.counts()
-            run.released.set()
-            until(lambda: run in self.over and self.queue.counts() != num_running)  # noqa: B023
+    def end(self, run: Run) -> None:
+        num_running = self.queue.counts()
+        run.released.set()
+        until(lambda: run in self.over and self.queue.counts() != num_running)
+
+    def of_its_own(self, timers: list[SimpleNamespace]) -> list[SimpleNamespace]:
+        return [timer for timer in timers if timer.then.__self__ is self.queue]
 
 
 @pytest.fixture
@@ -77,11 +80,25 @@ def desks() -> Iterator[list[Desk]]:
             run.released.set()
 
 
-class Clock:
-    now_s = 1000.0
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> HandClock:
+    """The queue's."""
+    clock = HandClock()
+    monkeypatch.setattr(queue_module, "time", SimpleNamespace(monotonic=clock))
+    return clock
 
-    def monotonic(self) -> float:
-        return self.now_s
+
+@pytest.fixture
+def timers(monkeypatch: pytest.MonkeyPatch) -> list[SimpleNamespace]:
+    """Those that are made; they do nothing by themselves. An earlier test's queue may still make some."""
+    made: list[SimpleNamespace] = []
+
+    def timer(seconds: float, then: MethodType, *_: object) -> SimpleNamespace:
+        made.append(SimpleNamespace(seconds=seconds, then=then, start=lambda: None))
+        return made[-1]
+
+    monkeypatch.setattr(queue_module.threading, "Timer", timer)
+    return made
 
 
 @pytest.mark.parametrize(
@@ -155,13 +172,11 @@ def test_a_full_queue_takes_nobody_or_displaces_one(desks: list[Desk]) -> None:
         desk.put("z/cyd")
 
 
-def test_who_has_had_less_of_the_time_is_next(desks: list[Desk], monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock()
-    monkeypatch.setattr(queue_module, "time", clock)
+def test_who_has_had_less_of_the_time_is_next(desks: list[Desk], clock: HandClock) -> None:
     desks.append(desk := Desk(max_running=1))
     for name, seconds in (("x/ann", 5.0), ("y/bob", 1.0)):
         run = desk.put(name)
-        clock.now_s += seconds
+        clock.now += seconds
         desk.end(run)
     desk.put("z/cyd")
     assert [desk.put(name).name for name in ("x/ann", "y/bob")] == ["x/ann", "y/bob"]
@@ -170,62 +185,42 @@ def test_who_has_had_less_of_the_time_is_next(desks: list[Desk], monkeypatch: py
 
 @pytest.mark.parametrize(("seconds", "num_running"), [(OVERDUE_S - 0.1, 2), (OVERDUE_S, 3)])
 def test_long_runs_make_room_where_there_is_a_spare_place(
-    desks: list[Desk], monkeypatch: pytest.MonkeyPatch, seconds: float, num_running: int
+    desks: list[Desk], clock: HandClock, seconds: float, num_running: int
 ) -> None:
-    clock = Clock()
-    monkeypatch.setattr(queue_module, "time", clock)
     desks.append(desk := Desk(max_running=2, num_spare=1))
     desk.put("x/ann")
     desk.put("y/bob")
-    clock.now_s += seconds
+    clock.now += seconds
     desk.put("z/cyd")
     desk.put("w/dan")
     assert desk.queue.counts() == (num_running, 4 - num_running)
 
 
 def test_a_waiting_run_is_looked_at_again_once_others_are_late(
-    desks: list[Desk], monkeypatch: pytest.MonkeyPatch
+    desks: list[Desk], clock: HandClock, timers: list[SimpleNamespace]
 ) -> None:
-    timers: list[SimpleNamespace] = []
-
-    def timer(seconds: float, then: MethodType) -> SimpleNamespace:
-        made = SimpleNamespace(seconds=seconds, then=then, start=lambda: None)
-        if then.__self__ is desk.queue:  # an earlier test's queue may still be at work
-            timers.append(made)
-        return made
-
-    clock = Clock()
-    monkeypatch.setattr(queue_module, "time", clock)
     desks.append(desk := Desk(max_running=1, num_spare=1))
-    monkeypatch.setattr(queue_module.threading, "Timer", timer)
     desk.put("x/ann")
-    assert timers == []
+    assert desk.of_its_own(timers) == []
     waiting = desk.put("y/bob")
-    assert [timer.seconds > OVERDUE_S for timer in timers] == [True]
-    timers[0].then()
+    [timer] = desk.of_its_own(timers)
+    assert timer.seconds > OVERDUE_S
+    timer.then()
     assert waiting.queue_place == 1
-    clock.now_s += OVERDUE_S
-    timers[0].then()
+    clock.now += OVERDUE_S
+    timer.then()
     assert waiting.queue_place == 0
 
 
-def test_a_burst_of_runs_tells_only_those_that_move(desks: list[Desk], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_burst_of_runs_tells_only_those_that_move(desks: list[Desk], timers: list[SimpleNamespace]) -> None:
     """And makes one timer: else all that waits would pay for each newcomer."""
-    timers: list[float] = []
-
-    def timer(seconds: float, then: MethodType) -> SimpleNamespace:
-        if then.__self__ is desk.queue:
-            timers.append(seconds)
-        return SimpleNamespace(start=lambda: None)
-
     desks.append(desk := Desk(max_running=1, max_waiting=100, num_spare=1))
-    monkeypatch.setattr(queue_module.threading, "Timer", timer)
     runs = [desk.put("x/ann") for _ in range(50)]
     assert [run.queue_place for run in runs] == list(range(50))
     assert [run.num_changes for run in runs[1:]] == [1] * 49
     desk.put("y/bob")
     assert [run.num_changes for run in runs[1:]] == [2] * 49
-    assert len(timers) == 1
+    assert len(desk.of_its_own(timers)) == 1
 
 
 @pytest.mark.parametrize(

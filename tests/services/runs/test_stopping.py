@@ -129,21 +129,6 @@ def test_a_run_ends_soon_after_its_last_page_has_left(house: House) -> None:
     assert ended(shown).status == RunStatus.ABORTED
 
 
-def test_deleting_a_running_run_leaves_nothing(house: House) -> None:
-    models = slow_models()
-    service = house.service(models)
-    run = begun(service.start(ALICE, "a very private prompt", LONG))
-
-    service.history.delete_run(ALICE, run.id)
-
-    assert run.over.is_set()
-    until(lambda: [model.num_held for model in models] == [0, 0], "for the sequences to be freed")
-    assert listed(service, ALICE) == []
-    service.close()
-    assert listed(house.service(), ALICE) == []
-    assert b"very private" not in b"".join(path.read_bytes() for path in house.path.parent.iterdir())
-
-
 def test_a_later_turn_is_stopped_and_its_reads_forgotten(house: House) -> None:
     models = slow_models()
     service = house.service(models)
