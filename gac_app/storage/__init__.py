@@ -1,14 +1,7 @@
 """Runs, answers, traces, votes and battles in a database; every row belongs to one visitor."""
 
 from gac_app.storage.battles.changes import ANSWERED, CONTINUING
-from gac_app.storage.battles.records import (
-    CastVote,
-    Kind,
-    NewBattle,
-    NewJudgement,
-    StoredBattle,
-    implied_id,
-)
+from gac_app.storage.battles.records import CastVote, Kind, NewBattle, NewJudgement, StoredBattle
 from gac_app.storage.database.database import DeletedIds
 from gac_app.storage.database.schema import current_revision, upgrade
 from gac_app.storage.database.worker import Worker
@@ -32,7 +25,7 @@ from gac_app.storage.runs.rows import without_ends
 from gac_app.storage.runs.traces import LazySequence
 from gac_app.storage.store import Store
 from gac_app.storage.studies import StoredStudy
-from gac_app.storage.text import clean_json, clean_text
+from gac_app.storage.text import clean_text
 
 __all__ = [
     "ANSWERED",
@@ -59,11 +52,9 @@ __all__ = [
     "Swap",
     "Turn",
     "Worker",
-    "clean_json",
     "clean_text",
     "current_revision",
     "fed_messages",
-    "implied_id",
     "stream_key",
     "upgrade",
     "without_ends",

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import ForeignKey, LargeBinary, Select, delete, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from gac_app.errors import NotFoundError, Phrase
+from gac_app.errors import Phrase
 from gac_app.storage.database.encryption import (
     damage_named,
     decrypt,
@@ -24,7 +24,7 @@ from gac_app.storage.database.encryption import (
     unless_damaged,
 )
 from gac_app.storage.database.tables import ID, Base, RunKey, VisitorSession, utc_now
-from gac_app.storage.database.visitors import is_visitor, own_visitor
+from gac_app.storage.database.visitors import existing, is_visitor, own_visitor
 from gac_app.storage.text import clean_json, clean_text
 
 MAX_LISTED = 200
@@ -107,9 +107,8 @@ def _owned(visitor_key: str) -> Select[Study, bytes]:
 
 def _get(session: Session, visitor_key: str, study_id: str) -> tuple[Study, bytes]:
     found = session.execute(_owned(visitor_key).where(Study.id == clean_text(study_id))).one_or_none()
-    if found is None:
-        raise NotFoundError(Phrase("No such result."))
-    return found[0], found[1] or b""
+    study, key = existing(found, Phrase("No such result."))
+    return study, key or b""
 
 
 def _head_of(study: Study, key: bytes | None) -> StoredStudy:

@@ -14,7 +14,6 @@ from gac_app.arena.contestants import contestants_of
 from gac_app.arena.drawing import AGAIN, FLOOR, draw_pair, pair_probs, predicted
 from gac_app.arena.language import language_of
 from gac_app.arena.rating.style import style_of
-from gac_app.config import Config
 from gac_app.config_file import load_config
 from gac_app.errors import ConfigError
 from tests.fakes import config_of
@@ -61,15 +60,6 @@ def test_a_wrong_contestant_is_named(tmp_path: Path, contestants: list[Any], mes
 def test_a_temperature_of_the_arena_is_one_of_answers() -> None:
     with pytest.raises(ValueError, match=r"arena.temperature: must be 0, .* or at least 0.01"):
         config_of(["a", "b"], arena={"temperature": 0.001})
-
-
-def test_a_public_host_can_be_said() -> None:
-    config = config_of(["a", "b"])
-    assert not config.is_public
-    assert Config.model_validate({**config.model_dump(), "public": True}).is_public
-    elsewhere = {**config.model_dump(), "server": {"trusted_hosts": ["example.org"]}}
-    assert Config.model_validate(elsewhere).is_public
-    assert not Config.model_validate({**elsewhere, "public": False}).is_public
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from gac_app.decoding.trace.events import StepTrace
+from gac_app.decoding.trace.events import FinishedEvent, StepTrace
 from gac_app.models.base import Model
 from gac_app.services.battles.arena import ArenaService
 from gac_app.services.mirror.mirror import Mirror
 from gac_app.services.runs.runs import LiveRun, RunService
-from gac_app.services.runs.views import RunView
+from gac_app.services.runs.views import RunView, StreamView
 from gac_app.storage import HistoryFilter, RunSummary, Store
 from tests.databases import database_in
 from tests.fakes import WAIT_S, FakeModel, config_of, ensemble_of
@@ -101,6 +101,12 @@ def answer(service: RunService, prompt: str = "Name three colours", key: str = A
 def listed(service: RunService, key: str = ALICE, search: str = "") -> list[RunSummary]:
     """A visitor's runs in the history, newest first."""
     return newest_first(service.history.conversations(key, HistoryFilter(search=search), 1000))
+
+
+def end_of(stream: StreamView) -> FinishedEvent:
+    """How a stream ended that is over."""
+    assert stream.finished, "it goes on"
+    return stream.finished
 
 
 def texts(run: RunView) -> dict[str, str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from gac_app.errors import NotFoundError
-from gac_app.storage import AnswerRecord, NewRun, RunStatus, Store
+from gac_app.storage import NewRun, RunStatus, Store
 from gac_app.storage.database import schema
 from gac_app.storage.runs import changes
 from tests.databases import sql
@@ -21,16 +21,14 @@ from tests.storage.samples import ALICE, BOB, MEMBERS, answer, listed, new_id, n
 TABLES = ("visitor_session", "conversation", "run", "answer", "trace", "vote")
 
 
-def write(store: Store, run: NewRun, word: str, num_events: int = 300) -> AnswerRecord:
-    """Store a run whose every text holds `word`; give its last answer."""
+def write(store: Store, run: NewRun, word: str) -> None:
+    """Store a run whose every text holds `word`."""
     store.start_run(run)
-    events = [token_event(f"{word}{position}", position) for position in range(num_events)]
+    events = [token_event(f"{word}{position}", position) for position in range(300)]
     for name in ("ensemble", *MEMBERS):
-        record = answer(f"{word} says " * 100, name, detail=f"{word} failed", events=events)
-        store.save_answer(run.run_id, record)
+        store.save_answer(run.run_id, answer(f"{word} says " * 100, name, detail=f"{word} failed", events=events))
     store.finish_run(run.run_id, RunStatus.FINISHED)
     store.vote(run.visitor_key, run.run_id, f"member:{word}").result()
-    return record
 
 
 def occurrences(path: Path, needle: bytes) -> int:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
-from gac_app.arena.outcomes import Origin, Outcome
+from gac_app.arena.outcomes import SIDES, Origin, Outcome
 from gac_app.arena.rating.style import FEATURES
 from gac_app.arena.rating.weights import scaled, weights
 
@@ -28,12 +28,9 @@ if TYPE_CHECKING:
 Source = Literal["blind", "reference"]
 Turns = Literal["", "one", "several"]
 _ORIGINS, _OUTCOMES = list(Origin), list(Outcome)
-
-
 _DAY_S = 24 * 3600.0
-_SIDES = ("left", "right")
-_COUNTED = [f"{side}_{name}" for side in _SIDES for name in FEATURES]
-_COSTS = [f"{side}_{name}" for side in _SIDES for name in ("ms_per_token", "passes_per_token")]
+_COUNTED = [f"{side}_{name}" for side in SIDES for name in FEATURES]
+_COSTS = [f"{side}_{name}" for side in SIDES for name in ("ms_per_token", "passes_per_token")]
 
 
 class Row(Protocol):

@@ -37,9 +37,8 @@ class Judged:
     @property
     def first_prompt(self) -> list[Message]:
         """The first prompt of both sides, with the system prompt if they had the same one."""
-        asked = [self._fed(0, side) for side in SIDES]
-        same = [one for one in asked[0] if one["role"] != "system" or one in asked[1]]
-        return list(same)
+        left, right = (self._asked(side) for side in SIDES)
+        return [one for one in left if one["role"] != "system" or one in right]
 
     @property
     def last_prompt(self) -> str:
@@ -68,11 +67,12 @@ class Judged:
 
     def conversation(self, side: Side) -> list[Message]:
         """A side's whole conversation, with its own system prompt."""
-        return [*self._fed(0, side), *self.completion(side)]
+        return [*self._asked(side), *self.completion(side)]
 
-    def _fed(self, turn: int, side: Side) -> list[Message]:
-        fed: list[Message] = self.record.body["turns"][turn][side]["messages"]
-        return fed
+    def _asked(self, side: Side) -> list[Message]:
+        """The messages of the first turn."""
+        asked: list[Message] = self.record.body["turns"][0][side]["messages"]
+        return asked
 
 
 def judged(records: Iterable[StoredBattle]) -> Iterator[Judged]:

@@ -111,6 +111,6 @@ def card_of(release: Release) -> str:
 
 
 def _table(what: str, counts: Counter[str]) -> list[str]:
-    cells = (name.replace("|", "\\|").replace("\n", " ") for name, _ in counts.most_common())
-    rows = [f"| {name} | {num:,} |" for name, (_, num) in zip(cells, counts.most_common(), strict=True)]
+    cells = [(name.replace("|", "\\|").replace("\n", " "), num) for name, num in counts.most_common()]
+    rows = [f"| {name} | {num:,} |" for name, num in cells]
     return [f"| {what} | votes |", "|---|---|", *rows, ""] if rows else []

@@ -132,7 +132,8 @@ class Lab:
         if study is None:
             raise RequestError("study", f"unknown study {study_name!r}; expected {', '.join(s.name for s in STUDIES)}")
         chosen = None if study.needs == "nothing" else self._set(study, set_name, own)
-        self._check_number(num_questions, chosen)
+        if chosen:
+            self._check_number(num_questions, chosen)
         ensemble, stop = self._ensemble()
         running = Running(study, chosen.name if chosen else "", owner_of(visitor_key), stop)
         with self._lock:
@@ -195,10 +196,8 @@ class Lab:
     def _may_edit_files(self, visitor_key: str) -> bool:
         return not self._config.is_public or self._is_operator(visitor_key)
 
-    def _check_number(self, num_questions: int, chosen: QuestionSet | None) -> None:
+    def _check_number(self, num_questions: int, chosen: QuestionSet) -> None:
         """Raise RequestError if the number of questions does not fit."""
-        if chosen is None:
-            return
         if not MIN_QUESTIONS <= num_questions <= self.max_questions:
             raise RequestError(
                 "questions",
@@ -232,8 +231,6 @@ class Lab:
             if running.cancelled.is_set():  # its last answers may have failed because of the cancellation
                 raise _Cancelled
             self.results.keep(visitor_key, result, is_own=is_own)
-        except _Cancelled:
-            error = Phrase("The study was cancelled.")
         except GacError as reason:
             error = Phrase("The study was cancelled.") if running.cancelled.is_set() else reason.told
         except BaseException:  # `SystemExit` too: nobody could start another study

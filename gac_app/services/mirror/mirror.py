@@ -54,12 +54,7 @@ class Mirror:
         progress: while that is being read: how many lines of how many (0 = not known yet).
     """
 
-    def __init__(
-        self,
-        store: Store,
-        place: Place,
-        first_delay_s: float = FIRST_DELAY_S,
-    ) -> None:
+    def __init__(self, store: Store, place: Place, first_delay_s: float = FIRST_DELAY_S) -> None:
         self.is_restored = False
         self.progress = 0, 0
         self._store, self._place = store, place

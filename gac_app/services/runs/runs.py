@@ -178,11 +178,8 @@ class RunService:
         Args:
             changes: settings that differ from the configuration's.
         """
-
-        def revised(parent: RunView) -> RunPlan:
-            return replacing(parent, prompt=checked_prompt(prompt), settings=self.config.settings_from(changes))
-
-        return self._replace(visitor_key, run_id, revised, client)
+        new = {"prompt": checked_prompt(prompt), "settings": self.config.settings_from(changes)}
+        return self._replace(visitor_key, run_id, lambda parent: replacing(parent, **new), client)
 
     def compare(self, visitor_key: str, run_id: str, changes: Mapping[str, Any], *, client: str = "") -> LiveRun:
         """Ask the ensemble again with other settings, so that the two answers stand side by side; as `revise`."""
@@ -192,11 +189,9 @@ class RunService:
     def branch(self, visitor_key: str, run_id: str, position: int, token_id: int, *, client: str = "") -> LiveRun:
         """Continue an ensemble answer from its middle with another token; see `branched`. The run may still decode."""
         ensemble = self.members.ensemble()
-
-        def of(parent: RunView) -> RunPlan:
-            return branched(parent, ensemble, position, token_id)
-
-        return self._replace(visitor_key, run_id, of, client, may_decode=True)
+        return self._replace(
+            visitor_key, run_id, lambda parent: branched(parent, ensemble, position, token_id), client, may_decode=True
+        )
 
     def regenerate(self, visitor_key: str, run_id: str, stream: str, *, client: str = "") -> LiveRun:
         """Regenerate one stream's answer; see `regenerated`."""
@@ -204,11 +199,8 @@ class RunService:
 
     def extend(self, visitor_key: str, run_id: str, stream: str = "", *, client: str = "") -> LiveRun:
         """Continue answers that were stopped or reached their limit of tokens; see `extended`."""
-
-        def of(parent: RunView) -> RunPlan:
-            return extended(parent, self.members.ensemble(), stream)
-
-        return self._replace(visitor_key, run_id, of, client)
+        ensemble = self.members.ensemble()
+        return self._replace(visitor_key, run_id, lambda parent: extended(parent, ensemble, stream), client)
 
     def _replace(
         self, visitor_key: str, run_id: str, of: Callable[[RunView], RunPlan], client: str, *, may_decode: bool = False

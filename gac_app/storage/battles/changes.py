@@ -15,13 +15,13 @@ from sqlalchemy.orm import Session
 
 from gac_app.errors import NotFoundError, Phrase, RequestError
 from gac_app.storage.battles import standing_votes
-from gac_app.storage.battles.queries import get_owned, has_vote, key_of, owned, stored, stored_judgement, whole
+from gac_app.storage.battles.queries import get_owned, has_vote, owned, stored, stored_judgement, whole
 from gac_app.storage.battles.records import BATTLE_COLUMNS, BattleRecord, Kind, NewBattle, NewJudgement, StoredBattle
 from gac_app.storage.battles.tables import Battle, Judgement, StandingVote
-from gac_app.storage.database.database import server_of, when_written
-from gac_app.storage.database.encryption import Key, destroy_keys, encrypt_json, new_key, new_keys
+from gac_app.storage.database.database import server_of, tell_changed
+from gac_app.storage.database.encryption import Key, destroy_keys, encrypt_json, key_of, new_key, new_keys
 from gac_app.storage.database.tables import Base, RunKey
-from gac_app.storage.database.visitors import imported_visitors, own_visitor
+from gac_app.storage.database.visitors import existing, imported_visitors, own_visitor
 from gac_app.storage.runs.tables import Run
 from gac_app.storage.text import clean_text
 
@@ -53,16 +53,14 @@ def update(session: Session, battle_id: str, status: str, body: Mapping[str, Any
     """Write a battle's status, and its state so far if there is a new one. Raises NotFoundError if it was deleted, and
     RequestError if another server has taken it over meanwhile.
     """
-    battle = session.get(Battle, battle_id)
-    if battle is None:
-        raise NotFoundError(Phrase("No such battle."))
+    battle = existing(session.get(Battle, battle_id), Phrase("No such battle."))
     _check_held(session, battle)
     battle.status = status
     if body is not None:
         battle.body = encrypt_json(key_of(battle), body)
     if status in _NEVER_JUDGED:
         battle.server_id = None
-    _tell_changed(session, battle_id)
+    tell_changed(session, battle_id)
 
 
 def take_over(session: Session, visitor_key: str, battle_id: str) -> tuple[StoredBattle, str]:
@@ -81,10 +79,6 @@ def _check_held(session: Session, battle: Battle) -> None:
         raise RequestError("battle", Phrase("Another server has this battle now. Look at it again."))
 
 
-def _tell_changed(session: Session, battle_id: str) -> None:
-    when_written(session, lambda observer: observer.changed(battle_id))
-
-
 def judge(session: Session, visitor_key: str, battle_id: str, new: NewJudgement) -> None:
     """Append a vote or a remark, or an undo as earlier releases did, to the visitor's battle. A vote is final: no
     server judges the battle any more. Raises RequestError for a row out of order, a second vote, and a vote on a battle
@@ -100,14 +94,14 @@ def judge(session: Session, visitor_key: str, battle_id: str, new: NewJudgement)
     if new.kind == Kind.VOTE:
         battle.server_id = None
     _append(session, battle, new)
-    _tell_changed(session, battle.id)
+    tell_changed(session, battle.id)
 
 
 def give_verdict(session: Session, battle_ids: Sequence[str], verdict: str) -> None:
     """Append the operator's verdict to battles; those that are gone are left out."""
     for battle in session.scalars(select(Battle).where(Battle.id.in_(battle_ids)).options(*whole())):
         _append(session, battle, NewJudgement(position=_num_own(battle), kind=Kind.VERDICT, outcome=verdict))
-        _tell_changed(session, battle.id)
+        tell_changed(session, battle.id)
 
 
 def take_back_implied(session: Session, visitor_key: str, run_id: str) -> None:

@@ -11,14 +11,14 @@ from typing import Any
 from sqlalchemy import ColumnElement, Engine, Select, exists, func, or_, select
 from sqlalchemy.orm import Session, aliased, joinedload, selectinload
 
-from gac_app.errors import DamagedError, NotFoundError, Phrase
+from gac_app.errors import DamagedError, Phrase
 from gac_app.storage.battles.records import BATTLE_COLUMNS, CastVote, Holding, Kind, StoredBattle, implied_id
 from gac_app.storage.battles.tables import Battle, Judgement
-from gac_app.storage.database.encryption import damage_named, decrypt_json, unless_damaged
+from gac_app.storage.database.encryption import damage_named, decrypt_json, key_of, unless_damaged
 from gac_app.storage.database.engine import reading
 from gac_app.storage.database.paging import pages
 from gac_app.storage.database.tables import VisitorSession, utc_now
-from gac_app.storage.database.visitors import is_visitor
+from gac_app.storage.database.visitors import existing, is_visitor
 from gac_app.storage.runs.records import BESIDE, ENSEMBLE
 from gac_app.storage.runs.rows import content_of
 from gac_app.storage.runs.tables import Run
@@ -178,19 +178,11 @@ def owned(visitor_key: str) -> Select[Battle]:
 
 def get_owned(session: Session, visitor_key: str, battle_id: str) -> Battle:
     query = owned(visitor_key).where(Battle.id == clean_text(battle_id)).options(*whole())
-    battle = session.scalars(query).one_or_none()
-    if battle is None:
-        raise NotFoundError(Phrase("No such battle."))
-    return battle
+    return existing(session.scalars(query).one_or_none(), Phrase("No such battle."))
 
 
 def whole() -> tuple[Any, ...]:
     return joinedload(Battle.key), joinedload(Battle.visitor), selectinload(Battle.judgements)
-
-
-def key_of(battle: Battle) -> bytes:
-    with damage_named():
-        return battle.key.key
 
 
 def _readable(battles: Iterable[Battle]) -> Iterator[StoredBattle]:

@@ -141,6 +141,11 @@ def when_written(session: Session, tell: Callable[[Observer], None]) -> None:
     session.info[_TOLD].append(tell)
 
 
+def tell_changed(session: Session, key: str) -> None:
+    """Tell the observer of a run or battle once the session's transaction is committed."""
+    when_written(session, lambda observer: observer.changed(key))
+
+
 class HasDatabase(Protocol):
     """What has methods made by `reads`, `writes` and `deletes`."""
 

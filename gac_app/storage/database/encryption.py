@@ -73,6 +73,13 @@ def damage_named() -> Iterator[None]:
         ) from None
 
 
+def key_of(row: Any) -> bytes:
+    """The key of a run or battle. Raises DamagedError if it has none."""
+    with damage_named():
+        key: bytes = row.key.key
+        return key
+
+
 def unless_damaged(read: Callable[[], T], default: T) -> T:
     """What `read` reads of a row; the default if that cannot be read."""
     with suppress(DamagedError), damage_named():

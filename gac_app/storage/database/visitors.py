@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Iterable
+from typing import TypeVar
 
 from sqlalchemy import ColumnElement, Table, delete, func, insert, select, update
 from sqlalchemy.orm import Session
@@ -18,6 +19,8 @@ from sqlalchemy.orm import Session
 from gac_app.errors import NotFoundError, Phrase
 from gac_app.storage.database.encryption import destroy_keys
 from gac_app.storage.database.tables import Base, VisitorSession, utc_now
+
+T = TypeVar("T")
 
 _HALF = 16  # hexadecimal digits of a pseudonym
 _IMPORTED = "imported:"  # followed by a pseudonym, in place of the hash of an unknown key
@@ -28,6 +31,13 @@ def hash_key(visitor_key: str) -> str:
     if not visitor_key:
         raise NotFoundError(Phrase("The browser sent no visitor key. Allow storage for this page and reload it."))
     return hashlib.sha256(visitor_key.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def existing(row: T | None, missing: str) -> T:
+    """A row that was asked for. Raises NotFoundError, with that message, if there is none, or none of the visitor's."""
+    if row is None:
+        raise NotFoundError(missing)
+    return row
 
 
 def is_visitor(visitor_key: str) -> ColumnElement[bool]:

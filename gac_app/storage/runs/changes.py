@@ -5,11 +5,11 @@ from __future__ import annotations
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
-from gac_app.errors import NotFoundError, Phrase
-from gac_app.storage.database.database import server_of, when_written
-from gac_app.storage.database.encryption import damage_named, destroy_keys, encrypt, encrypt_json, new_key
+from gac_app.errors import Phrase
+from gac_app.storage.database.database import server_of, tell_changed
+from gac_app.storage.database.encryption import destroy_keys, encrypt, encrypt_json, key_of, new_key
 from gac_app.storage.database.tables import utc_now
-from gac_app.storage.database.visitors import own_visitor
+from gac_app.storage.database.visitors import existing, own_visitor
 from gac_app.storage.runs.queries import get_owned, get_owned_conversation, owned
 from gac_app.storage.runs.records import AnswerRecord, NewRun, RunStatus
 from gac_app.storage.runs.rows import answer_row, content_of, facts_of
@@ -56,7 +56,7 @@ def _own_conversation(session: Session, new: NewRun) -> Conversation:
 
 def save_answer(session: Session, run_id: str, record: AnswerRecord, packed: Packed) -> None:
     """Write an answer; `packed` are its steps."""
-    key = _key_of(_get_run(session, run_id))
+    key = key_of(_get_run(session, run_id))
     facts = facts_of(record)
     is_same = (Answer.run_id == run_id, Answer.is_ensemble == record.is_ensemble, Answer.system == facts["system"])
     session.execute(delete(Answer).where(*is_same))
@@ -68,43 +68,31 @@ def finish_run(session: Session, run_id: str, status: RunStatus) -> None:
     run.status = RunStatus(status)
     run.finished_at = utc_now()
     run.server_id = None
-    _tell_changed(session, run_id)
-
-
-def _tell_changed(session: Session, run_id: str) -> None:
-    when_written(session, lambda observer: observer.changed(run_id))
+    tell_changed(session, run_id)
 
 
 def _get_run(session: Session, run_id: str) -> Run:
-    run = session.get(Run, run_id)
-    if run is None:
-        raise NotFoundError(Phrase("No such run."))  # deleted while it was running
-    return run
-
-
-def _key_of(run: Run) -> bytes:
-    with damage_named():
-        return run.key.key
+    return existing(session.get(Run, run_id), Phrase("No such run."))  # it may be deleted while it is running
 
 
 def vote(session: Session, visitor_key: str, run_id: str, outcome: str) -> None:
     run = get_owned(session, visitor_key, run_id)
-    body = encrypt(_key_of(run), clean_text(outcome).encode())
+    body = encrypt(key_of(run), clean_text(outcome).encode())
     session.merge(Vote(run_id=run.id, body=body, created_at=utc_now()))
-    _tell_changed(session, run.id)
+    tell_changed(session, run.id)
 
 
 def undo_vote(session: Session, visitor_key: str, run_id: str) -> None:
     run = get_owned(session, visitor_key, run_id)
     session.execute(delete(Vote).where(Vote.run_id == run.id))
-    _tell_changed(session, run.id)
+    tell_changed(session, run.id)
 
 
 def share_run(session: Session, visitor_key: str, run_id: str, is_shared: bool, with_turns: bool = False) -> None:
     """Set whether anybody who knows its id may read a run, and with it the turns that it continues."""
     run = get_owned(session, visitor_key, run_id)
     run.is_shared = is_shared
-    run.body = encrypt_json(_key_of(run), {**content_of(run), "shares_turns": is_shared and with_turns})
+    run.body = encrypt_json(key_of(run), {**content_of(run), "shares_turns": is_shared and with_turns})
 
 
 def name_conversation(session: Session, visitor_key: str, conversation_id: str, name: str) -> None:

@@ -41,7 +41,8 @@ def list_conversations(
     """A visitor's conversations with matching runs, and these runs, including damaged ones."""
     chosen = _chosen(visitor_key, wanted)
     groups: defaultdict[str, list[_Row]] = defaultdict(list)
-    for run in _found(session, _runs(chosen), wanted) if wanted.looks_inside else session.execute(_plain(chosen)):
+    plain = chosen.with_only_columns(*_AT_HAND)
+    for run in _found(session, _runs(chosen), wanted) if wanted.looks_inside else session.execute(plain):
         groups[run.conversation_id].append(run)
     key, is_falling = _SORTS[wanted.sort]
     page = sorted(groups, key=lambda group: key(groups[group]), reverse=is_falling)[offset : offset + limit]
@@ -95,10 +96,6 @@ def _runs(query: Select[Run]) -> Select[*tuple[Any, ...]]:
             *(Conversation.name, Conversation.is_starred, _NameKey.key.label("name_key")),
         )
     )
-
-
-def _plain(query: Select[Run]) -> Select[*tuple[Any, ...]]:
-    return query.with_only_columns(*_AT_HAND)
 
 
 def _found(session: Session, query: Select[*tuple[Any, ...]], wanted: HistoryFilter) -> Iterator[_Row]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Any
 
 from sqlalchemy import Engine, Select, select
@@ -12,7 +13,7 @@ from gac_app.errors import DamagedError, NotFoundError, Phrase
 from gac_app.storage.database.encryption import unless_damaged
 from gac_app.storage.database.engine import reading
 from gac_app.storage.database.paging import pages
-from gac_app.storage.database.visitors import is_visitor
+from gac_app.storage.database.visitors import existing, is_visitor
 from gac_app.storage.runs.records import RunStatus, StoredRun, Turn
 from gac_app.storage.runs.rows import content_of, exported, stored, turn_of
 from gac_app.storage.runs.tables import Answer, Conversation, Run
@@ -27,22 +28,14 @@ def owned(visitor_key: str) -> Select[Run]:
 def get_owned(session: Session, visitor_key: str, run_id: str) -> Run:
     """One run of a visitor. Raises NotFoundError if it is missing or another visitor's."""
     run = session.scalars(owned(visitor_key).where(Run.id == clean_text(run_id))).one_or_none()
-    if run is None:
-        raise NotFoundError(Phrase("No such run."))
-    return run
+    return existing(run, Phrase("No such run."))
 
 
 def get_owned_conversation(session: Session, visitor_key: str, conversation_id: str) -> Conversation:
     """One conversation of a visitor. Raises NotFoundError if it is missing or another visitor's."""
-    query = (
-        select(Conversation)
-        .join(Conversation.visitor)
-        .where(is_visitor(visitor_key), Conversation.id == clean_text(conversation_id))
-    )
-    conversation = session.scalars(query).one_or_none()
-    if conversation is None:
-        raise NotFoundError(Phrase("No such conversation."))
-    return conversation
+    query = select(Conversation).join(Conversation.visitor).where(is_visitor(visitor_key))
+    conversation = session.scalars(query.where(Conversation.id == clean_text(conversation_id))).one_or_none()
+    return existing(conversation, Phrase("No such conversation."))
 
 
 def run_ids_of(session: Session, visitor_key: str, conversation_id: str) -> list[str]:
@@ -68,9 +61,9 @@ def load_shared(session: Session, run_id: str) -> StoredRun:
     other run.
     """
     query = select(Run).where(Run.id == clean_text(run_id), Run.is_shared, Run.status != RunStatus.RUNNING)
-    run = session.scalars(query).one_or_none()
-    if run is None:
-        raise NotFoundError(Phrase("This run is private or deleted. Its owner can share it."))
+    run = existing(
+        session.scalars(query).one_or_none(), Phrase("This run is private or deleted. Its owner can share it.")
+    )
     turns = _turns(session, run) if content_of(run).get("shares_turns") else {}
     return stored(run, turns, session.get_bind().engine)
 
@@ -142,10 +135,8 @@ def _by_id(runs: Iterable[Run]) -> dict[str, Turn]:
     """The readable turns, by id. A damaged turn counts as deleted."""
     turns = {}
     for run in runs:
-        try:
+        with suppress(DamagedError):
             turns[run.id] = turn_of(run)
-        except DamagedError:
-            continue
     return turns
 
 

@@ -13,10 +13,11 @@ from typing import Any
 from sqlalchemy import Engine, select
 
 from gac_app.decoding.trace import FinishedEvent, FinishReason, usage_from_json, usage_to_json
-from gac_app.errors import NotFoundError, Phrase
+from gac_app.errors import Phrase
 from gac_app.storage.database.encryption import damage_named, decrypt, decrypt_json, encrypt, encrypt_json
 from gac_app.storage.database.engine import reading
 from gac_app.storage.database.tables import RunKey
+from gac_app.storage.database.visitors import existing
 from gac_app.storage.runs.records import AnswerRecord, RunStatus, StoredRun, Swap, Turn, fed_messages, stream_key
 from gac_app.storage.runs.tables import Answer, Outline, Run, Trace
 from gac_app.storage.runs.traces import Packed, stored_events, stored_outline, unpack_json
@@ -160,9 +161,7 @@ def _steps_of(engine: Engine, table: type[Trace | Outline], answer_id: str) -> b
     )
     with reading(engine) as session:
         found = session.execute(query).one_or_none()
-    if found is None:
-        raise NotFoundError(Phrase("No such run."))
-    return decrypt(*found)
+    return decrypt(*existing(found, Phrase("No such run.")))
 
 
 def _facts(run: Run, answer: Answer) -> dict[str, Any]:

@@ -69,16 +69,13 @@ def test_a_visitor_has_one_name_in_runs_and_battles_alike(exported: list[str], h
     assert {*Exports(store).lines()} == lines
 
 
-def test_a_visitor_takes_their_own_votes_alone(house: House) -> None:
+def test_a_visitor_takes_their_own_votes_the_operator_all(house: House) -> None:
+    """All that nobody can judge any more."""
     arena = judged_arena(house)
     (line,) = content_of(arena.service.battles.own(BOB), Format.JSONL).decode().splitlines()
     assert [row["outcome"] for row in json.loads(line)["judgements"]] == ["tie", ""]
     with pytest.raises(RequestError):
         list(arena.service.battles.own(""))
-
-
-def test_everything_is_what_nobody_can_judge_any_more(house: House) -> None:
-    arena = judged_arena(house)
     exports = Exports(arena.store, arena.store.battles.open_ids)
     name, parts = exports.everything("jsonl")
     assert name == "gac-votes-jsonl.jsonl"

@@ -192,9 +192,10 @@ def test_what_is_deleted_while_files_are_read_stays_deleted(tmp_path: Path, monk
         assert [one.battle_id for one in arena.store.battles.export()] == [battles[1]]
 
 
-def deleted_unmarked(house: House, place: Full) -> tuple[str, str, str]:
-    """A run and a battle that were deleted while the mirror's folder was away, and a battle that was kept."""
-    arena = mirrored(house, place)
+def stays_deleted(folder: Path, house: Callable[[], House]) -> None:
+    """A run and a battle that were deleted while the mirror's folder was away; another battle was kept."""
+    first, place = house(), Full(folder / "mirror")
+    arena = mirrored(first, place)
     arena.runs.read_mirror()
     place.is_full = False
     run, battle, kept = consenting_run(arena), voted(arena, consents=True), voted(arena, consents=True)
@@ -206,12 +207,7 @@ def deleted_unmarked(house: House, place: Full) -> tuple[str, str, str]:
     ):
         with pytest.raises(StorageError, match="Deleted here"):
             delete()
-    house.close()
-    return run, battle, kept
-
-
-def stays_deleted(folder: Path, house: Callable[[], House]) -> None:
-    run, battle, kept = deleted_unmarked(house(), Full(folder / "mirror"))
+    first.close()
     assert {run, battle, kept} == set(ids(folder))
     for _ in range(2):
         restarted = house()

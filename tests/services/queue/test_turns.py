@@ -18,7 +18,7 @@ from gac_app.services.runs.runs import LiveRun, RunService
 from gac_app.storage import RunStatus
 from tests.clocks import HandClock
 from tests.fakes import WAIT_S, FakeModel, Fault
-from tests.services.house import ALICE, BOB, SHORT, House, ended, listed, until
+from tests.services.house import ALICE, BOB, SHORT, House, end_of, ended, listed, until
 
 
 @dataclass(eq=False)
@@ -245,30 +245,22 @@ def test_who_gives_way_in_a_full_queue(newcomer: str, waiting: list[str], loser:
 
 
 class Jam:
-    """A service whose runs of the prompt HANG hold their place until they are let go."""
+    """A service with one place, which a run holds until it is let go, and room for two that wait."""
 
-    def __init__(self, house: House, *, max_running: int, max_waiting: int) -> None:
+    def __init__(self, house: House) -> None:
         self.model = FakeModel("a", 1, fault=Fault("hang", marker=b"HANG"))
-        self.service: RunService = house.service(
-            [self.model], server={"max_running": max_running, "max_waiting": max_waiting}
-        )
-
-    def fill(self, num: int) -> list[LiveRun]:
-        runs = [self.service.start(ALICE, f"HANG {number}", SHORT) for number in range(num)]
+        self.service: RunService = house.service([self.model], server={"max_running": 1, "max_waiting": 2})
+        self.service.start(ALICE, "HANG", SHORT)
         assert self.model.is_hanging.wait(WAIT_S)
-        return runs
 
 
 @pytest.fixture
-def jam(house: House) -> Iterator[Jam]:
-    jam = Jam(house, max_running=1, max_waiting=2)
-    yield jam
-    jam.model.released.set()
+def jam(house: House) -> Jam:
+    return Jam(house)
 
 
 def test_what_a_full_queue_refuses_is_not_tokenised(jam: Jam, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else each of a thousand refused long prompts would cost as much as one that is taken."""
-    jam.fill(1)
     made: list[str] = []
     request_of = LiveRun.request_of
     monkeypatch.setattr(LiveRun, "request_of", lambda run, *args: made.append(run.prompt) or request_of(run, *args))
@@ -281,22 +273,18 @@ def test_what_a_full_queue_refuses_is_not_tokenised(jam: Jam, monkeypatch: pytes
 
 
 def test_in_a_full_queue_who_waits_with_most_gives_way(jam: Jam) -> None:
-    jam.fill(1)
     first, last = (jam.service.start(ALICE, f"next {number}", SHORT) for number in range(2))
 
     bobs = jam.service.start(BOB, "only one", SHORT)
 
     assert ended(last).status == RunStatus.ABORTED
-    finished = last.streams["ensemble"].finished
-    assert finished is not None
-    assert "others had their turn" in finished.detail
+    assert "others had their turn" in end_of(last.streams["ensemble"]).detail
     assert [run.status for run in (first, bobs)] == ["waiting", "waiting"]
     with pytest.raises(BusyError):
         jam.service.start("c" * 64, "nobody has two more than this one", SHORT)
 
 
 def test_a_run_stopped_while_waiting_never_begins(jam: Jam) -> None:
-    jam.fill(1)
     second, third = (jam.service.start(ALICE, f"next {number}", SHORT) for number in range(2))
     num_passes, told = len(jam.model.batches), threading.Event()
     with second.telling(told.set):
@@ -305,8 +293,7 @@ def test_a_run_stopped_while_waiting_never_begins(jam: Jam) -> None:
         assert told.is_set()
     assert ended(second).status == RunStatus.ABORTED
     for stream in second.streams.values():
-        assert stream.finished is not None
-        assert (stream.steps, stream.finished.detail) == ([], "stopped before it began")
+        assert (stream.steps, end_of(stream).detail) == ([], "stopped before it began")
     assert third.queue_place == 1
     assert len(jam.model.batches) == num_passes
     jam.service.start(BOB, "there is room again", SHORT)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from gac_app.errors import BusyError, RequestError
@@ -14,15 +16,21 @@ from tests.fakes import FakeModel
 from tests.services.house import ALICE, BOB, LONG, SHORT, House, listed, until
 
 
-def slow(house: House) -> RunService:
-    return house.service([FakeModel("a", 1, delay_s=0.01), FakeModel("b", 2)])
+def slow(house: House, **fields: Any) -> RunService:
+    return house.service([FakeModel("a", 1, delay_s=0.01), FakeModel("b", 2)], **fields)
+
+
+def begun(batches: Batches, prompts: str, client: str = "") -> Batch:
+    """A batch whose first run goes on."""
+    batch = batches.start(ALICE, prompts, LONG, client=client)
+    until(lambda: bool(batch.rows[0].run_id))
+    return batch
 
 
 def test_a_batch_called_off_keeps_what_was_answered(house: House) -> None:
     service = slow(house)
     batches = Batches(service)
-    batch = batches.start(ALICE, "One?\nTwo?\nThree?", LONG)
-    until(lambda: bool(batch.rows[0].run_id))
+    batch = begun(batches, "One?\nTwo?\nThree?")
     with pytest.raises(BusyError, match="A batch of yours"):
         batches.start(ALICE, "Four?", SHORT)
     batches.cancel(BOB)
@@ -35,9 +43,7 @@ def test_a_batch_called_off_keeps_what_was_answered(house: House) -> None:
 
 def test_a_full_queue_is_waited_for(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gac_app.services.runs.batches._RETRY_S", 0.01)
-    service = house.service(
-        [FakeModel("a", 1, delay_s=0.01), FakeModel("b", 2)], server={"max_running": 1, "max_waiting": 0}
-    )
+    service = slow(house, server={"max_running": 1, "max_waiting": 0})
     first = service.start(BOB, "Me?", LONG)
     batch = Batches(service).start(ALICE, "One?", SHORT)
     assert not batch.is_over
@@ -57,8 +63,7 @@ def test_a_prompt_that_does_not_fit_leaves_the_others(house: House) -> None:
 def test_deleting_everything_ends_a_batch_without_trace(house: House) -> None:
     service = slow(house)
     batches = Batches(service)
-    batch = batches.start(ALICE, "One?\nTwo?", LONG)
-    until(lambda: bool(batch.rows[0].run_id))
+    batch = begun(batches, "One?\nTwo?")
     service.history.delete_all(ALICE)
     assert batches.look(ALICE) is None
     until(lambda: batch.is_over)
@@ -68,8 +73,7 @@ def test_deleting_everything_ends_a_batch_without_trace(house: House) -> None:
 
 def test_the_end_of_the_service_is_the_end_of_its_batches(house: House) -> None:
     service = slow(house)
-    batch = Batches(service).start(ALICE, "One?\nTwo?\nThree?", LONG)
-    until(lambda: bool(batch.rows[0].run_id))
+    batch = begun(Batches(service), "One?\nTwo?\nThree?")
     service.close()
     until(lambda: batch.is_over)
     assert [row.run_id for row in batch.rows[1:]] == ["", ""]
@@ -100,8 +104,7 @@ def test_invented_keys_take_their_own_address_places(house: House) -> None:
 
 def test_the_queue_knows_where_a_batch_comes_from(house: House) -> None:
     service = slow(house)
-    batch = Batches(service).start(ALICE, "One?", LONG, client="an address")
-    until(lambda: bool(batch.rows[0].run_id))
+    batch = begun(Batches(service), "One?", "an address")
     run = service._runs.find(owner_of(ALICE), batch.rows[0].run_id)
     assert (run.client, run.is_of_batch) == ("an address", True)
 
@@ -122,8 +125,7 @@ def test_a_batch_ends_soon_after_its_page_has_left(house: House) -> None:
     clock = HandClock()
     service = slow(house)
     batches = Batches(service, clock)
-    batch = batches.start(ALICE, "One?\nTwo?", LONG)
-    until(lambda: bool(batch.rows[0].run_id))
+    batch = begun(batches, "One?\nTwo?")
     clock.now += UNHEARD_S - 1
     batches.look(ALICE)
     clock.now += UNHEARD_S - 1

@@ -13,7 +13,7 @@ from gac_app.models.random_model import make_vocabulary
 from gac_app.services.runs.live_run import LiveStream
 from gac_app.services.runs.runs import LiveRun, RunService
 from tests.fakes import FakeModel, FixedModel
-from tests.services.house import ALICE, LONG, House, answer, begun, ended, essence, texts
+from tests.services.house import ALICE, LONG, House, answer, begun, end_of, ended, essence, texts
 
 POSITION = 4
 
@@ -60,9 +60,8 @@ def test_the_alternative_may_be_the_end(house: House) -> None:
     branched = ended(service.branch(ALICE, parent.id, POSITION, end_id))
 
     for stream in branched.streams.values():
-        assert stream.finished is not None
-        assert (stream.finished.reason, stream.text) == (FinishReason.STOP, " the" * POSITION)
-        assert stream.finished.num_tokens == POSITION + 1
+        assert (end_of(stream).reason, stream.text) == (FinishReason.STOP, " the" * POSITION)
+        assert end_of(stream).num_tokens == POSITION + 1
 
 
 def test_a_run_may_be_branched_while_it_decodes(house: House) -> None:
@@ -111,12 +110,10 @@ def test_a_branch_stopped_before_its_token_takes_it_later(service: RunService) -
     branched = ended(service.branch(ALICE, parent.id, POSITION, alternative(parent)[0]))
     whole = texts(branched)
     for stream in branched.streams.values():
-        begun_again, end = LiveStream.begun(stream.name, Branch(tuple(stream.steps[:POSITION]))), stream.finished
-        assert end is not None
-        begun_again.take(replace(end, reason=FinishReason.ABORT, num_tokens=1, num_replayed=1))
+        begun_again = LiveStream.begun(stream.name, Branch(tuple(stream.steps[:POSITION])))
+        begun_again.take(replace(end_of(stream), reason=FinishReason.ABORT, num_tokens=1, num_replayed=1))
         stream.events = begun_again.events
-        stopped = stream.finished
-        assert stopped is not None
+        stopped = end_of(stream)
         assert (stopped.num_tokens, stopped.num_decoded, stopped.digest) == (POSITION, 0, "")
 
     for run in (service.extend(ALICE, branched.id), service.regenerate(ALICE, branched.id, "ensemble")):

@@ -12,6 +12,7 @@ from gac_app.decoding.trace.serialise import outline_from_json, outline_to_json
 from gac_app.models.message import Message
 from gac_app.services.runs.comparison import Comparison, compare, compare_streams
 from gac_app.services.runs.views import StreamView
+from tests.services.house import end_of
 from tests.ui.planted import planted_step
 
 PIECES = ("The", " sky", " is", " blue", "")
@@ -76,13 +77,10 @@ def stream(
     return StreamView("a", (Message("user", prompt),), [*tokens, end] if is_over else list(tokens))
 
 
-def test_streams_are_compared_once_both_are_over() -> None:
+def test_answers_to_the_same_messages_are_compared_at_their_ends() -> None:
     assert compare_streams(stream(events()), stream(events())) == Comparison("equal", len(PIECES))
     assert compare_streams(stream(events(), is_over=False), stream(events())) is None
     assert compare_streams(stream(events()), stream(events(), is_over=False)) is None
-
-
-def test_without_tokens_or_same_messages_nothing_is_compared() -> None:
     assert compare_streams(stream([], ""), stream(events())) is None
     assert compare_streams(stream(events()), stream([])) is None
     assert compare_streams(stream(events()), stream(events(), prompt="Why not?")) is None
@@ -101,7 +99,5 @@ class Unread(Sequence[Any]):
 def test_stored_answers_are_compared_without_their_steps(digest: str, digests: str) -> None:
     """Equal digests settle it; if they differ, outlines are enough."""
     before, now = stream(events()), stream(events(), digest)
-    end = before.finished
-    assert end is not None
-    before.events, before.stored = Unread(), (end, Unread() if digests == "equal" else stored(said()))
+    before.events, before.stored = Unread(), (end_of(before), Unread() if digests == "equal" else stored(said()))
     assert compare_streams(before, now) == Comparison(digests, len(PIECES))  # type: ignore[arg-type]

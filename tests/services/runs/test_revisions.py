@@ -15,7 +15,7 @@ from gac_app.storage import Store
 from gac_app.ui.compare.records import RunLines
 from tests.databases import database_in
 from tests.fakes import FakeModel
-from tests.services.house import ALICE, BOB, SHORT, House, answer, begun, ended, slow_models, texts
+from tests.services.house import ALICE, BOB, SHORT, House, answer, begun, end_of, ended, slow_models, texts
 
 
 def test_a_revised_prompt_takes_the_run_s_place(service: RunService) -> None:
@@ -112,8 +112,7 @@ def test_figures_are_of_what_was_decoded(house: House, tmp_path: Path) -> None:
 
     for view in (longer, stored):
         for stream in view.streams.values():
-            end = stream.finished
-            assert end is not None
+            end = end_of(stream)
             assert (end.num_tokens, end.num_replayed, end.num_decoded) == (20, 10, 10)
             assert end.ttft_s >= delay_s
             assert 0 < end.tokens_per_s <= 1 / delay_s

@@ -26,6 +26,7 @@ from tests.services.house import (
     House,
     answer,
     begun,
+    end_of,
     ended,
     essence,
     listed,
@@ -90,13 +91,10 @@ def test_a_stored_run_is_found_whole_after_a_restart(house: House) -> None:
         assert (kept.name, kept.messages, kept.text) == (stream.name, stream.messages, stream.text)
         assert kept.steps == [step_from_json(step_to_json(step)) for step in stream.steps]
         assert replayed(kept.steps) == [event.text for event in stream.events if isinstance(event, TokenEvent)]
-        assert kept.finished is not None
-        assert stream.finished is not None
-        assert kept.finished.detail == stream.finished.detail
-        assert kept.finished.members.keys() == stream.finished.members.keys()
+        assert end_of(kept).detail == end_of(stream).detail
+        assert end_of(kept).members.keys() == end_of(stream).members.keys()
     [line] = listed(second, ALICE)
-    ensemble = run.streams["ensemble"].finished
-    assert ensemble is not None
+    ensemble = end_of(run.streams["ensemble"])
     assert (line.run_id, line.prompt, line.status) == (run.id, run.prompt, RunStatus.FINISHED)
     assert (line.num_tokens, line.num_ensembled) == (ensemble.num_tokens, ensemble.num_ensembled)
     step = run.streams["member:b"].steps[3]

@@ -14,7 +14,20 @@ from gac_app.executors import threads
 from gac_app.services.runs.runs import RunService
 from gac_app.storage import RunStatus
 from tests.fakes import SOON_S, WAIT_S, FakeModel, Fault
-from tests.services.house import ALICE, LONG, SHORT, House, answer, begun, ended, listed, slow_models, texts, until
+from tests.services.house import (
+    ALICE,
+    LONG,
+    SHORT,
+    House,
+    answer,
+    begun,
+    end_of,
+    ended,
+    listed,
+    slow_models,
+    texts,
+    until,
+)
 
 
 def test_a_stop_ends_and_frees_every_stream(house: House) -> None:
@@ -32,9 +45,8 @@ def test_a_stop_ends_and_frees_every_stream(house: House) -> None:
     assert [len(model.batches) for model in models] == num_passes, "nothing is computed for nobody"
     assert ended(run).status == RunStatus.ABORTED
     for stream in run.streams.values():
-        assert stream.finished is not None
-        assert stream.finished.reason is FinishReason.ABORT
-        assert stream.finished.text == stream.text != ""
+        assert end_of(stream).reason is FinishReason.ABORT
+        assert end_of(stream).text == stream.text != ""
     stored = service._store.load_run(ALICE, run.id)
     assert stored.status == RunStatus.ABORTED
     assert {a.finished.text for a in stored.answers} == set(texts(run).values())

@@ -19,7 +19,7 @@ from gac_app.storage import AnswerRecord, RunStatus, Store
 from tests.clocks import HANG_S
 from tests.databases import database_in, sql
 from tests.fakes import FakeModel, Fault
-from tests.services.house import ALICE, SHORT, House, answer, ended, fake_models, listed, texts, until
+from tests.services.house import ALICE, SHORT, House, answer, end_of, ended, fake_models, listed, texts, until
 
 
 class BrokenStore(Store):
@@ -125,11 +125,9 @@ def test_a_failing_member_ends_the_streams_it_is_in(house: House, kind: Any, ste
     run = answer(service, mode="every-step", step_timeout_s=HANG_S if kind == "hang" else 60.0)
 
     assert (run.status, run.is_saved) == (RunStatus.FAILED, True)
-    healthy, broken, ensemble = (run.streams[key].finished for key in ("member:a", "member:b", "ensemble"))
-    assert healthy is not None
+    healthy, broken, ensemble = (end_of(run.streams[key]) for key in ("member:a", "member:b", "ensemble"))
     assert (healthy.reason, healthy.num_tokens) == (FinishReason.LENGTH, 10)
     for finished in (broken, ensemble):
-        assert finished is not None
         assert finished.reason is FinishReason.ERROR
         assert finished.detail.startswith("b: ")
     assert texts(run)["member:a"] == texts(answer(house.service()))["member:a"]
@@ -155,9 +153,7 @@ def test_a_dropped_member_is_marked_in_stored_traces(house: House, kind: Any, st
     num_whole = dropped.count(())  # reads that are shared or drafted move it by a step or two
     assert num_whole < 10, num_whole
     assert dropped == [()] * num_whole + [("b",)] * (10 - num_whole)
-    alone = found.streams["member:b"].finished
-    assert alone is not None
-    assert alone.reason is FinishReason.ERROR
+    assert end_of(found.streams["member:b"]).reason is FinishReason.ERROR
 
 
 def test_one_visitor_s_failure_is_not_another_s(house: House) -> None:
@@ -188,8 +184,7 @@ def test_an_unexpected_fault_tells_no_internals(
 
     run = answer(service)
 
-    broken = run.streams["member:a"].finished
-    assert broken is not None
+    broken = end_of(run.streams["member:a"])
     assert broken.reason is FinishReason.ERROR
     assert "secret" not in broken.detail
     assert error.__name__ in caplog.text

@@ -106,16 +106,11 @@ def test_a_page_of_the_history_decrypts_its_own_runs_alone(store: Store, monkeyp
         opened.clear()
 
 
-def name_keys(path: Path) -> list[bytes]:
-    query = "SELECT run_key.key FROM conversation JOIN run_key ON run_key.id = conversation.key_id"
-    return [key for (key,) in sql(path, query)]
-
-
 @pytest.mark.parametrize("forget", ["rename", "unname", "delete the run", "delete the visitor"])
 def test_a_name_that_is_gone_leaves_no_key(store: Store, path: Path, forget: str) -> None:
     run = keep(store, "one")
     store.name_conversation(ALICE, run.conversation_id, "xyzzy").result()
-    (key,) = name_keys(path)
+    [(key,)] = sql(path, "SELECT run_key.key FROM conversation JOIN run_key ON run_key.id = conversation.key_id")
     assert occurrences(path, b"xyzzy") == 0
     assert occurrences(path, key) > 0
     {
