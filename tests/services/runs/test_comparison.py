@@ -77,7 +77,7 @@ def stream(
     return StreamView("a", (Message("user", prompt),), [*tokens, end] if is_over else list(tokens))
 
 
-def test_answers_to_the_same_messages_are_compared_at_their_ends() -> None:
+def test_ended_answers_to_equal_messages_are_compared() -> None:
     assert compare_streams(stream(events()), stream(events())) == Comparison("equal", len(PIECES))
     assert compare_streams(stream(events(), is_over=False), stream(events())) is None
     assert compare_streams(stream(events()), stream(events(), is_over=False)) is None
