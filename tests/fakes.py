@@ -25,6 +25,7 @@ from gac_app.models.base import Model
 from gac_app.models.random_model import RandomModel
 from gac_app.models.sequence import LOCAL, ForwardRequest, KVSequence, Share
 from gac_app.vocab.mapping import VocabMapping
+from gac_app.vocab.tokens import MemberVocabulary
 from gac_app.vocab.union import UnionVocabulary
 
 WAIT_S = 60.0  # for what must come; a test that waits this long fails
@@ -53,6 +54,7 @@ class FakeModel(RandomModel):
 
     Args:
         delay_s: of every forward pass.
+        own_vocabulary: None = one by the seed.
 
     Attributes:
         batches: how many sequences shared each forward pass.
@@ -68,6 +70,7 @@ class FakeModel(RandomModel):
     delay_s: float = 0.0
     context_length: int = 4096
     max_sequences: int = 64
+    own_vocabulary: MemberVocabulary | None = None
     batches: list[int] = field(default_factory=list)
     num_read_at_once: list[int] = field(default_factory=list)
     shares: set[Share] = field(default_factory=set)
@@ -77,12 +80,18 @@ class FakeModel(RandomModel):
     _starts: dict[int, list[int]] = field(default_factory=dict)  # by slot, where each read of it began
 
     def __post_init__(self) -> None:
-        super().__init__(self.name, self.seed, context_length=self.context_length, max_sequences=self.max_sequences)
+        limits = {"context_length": self.context_length, "max_sequences": self.max_sequences}
+        super().__init__(self.name, self.seed, vocabulary=self.own_vocabulary, **limits)
 
     @property
     def num_held(self) -> int:
         """Sequences not freed."""
         return len(self._num_cached)
+
+    @property
+    def num_read(self) -> int:
+        """Ids computed."""
+        return sum(self.num_read_at_once)
 
     @property
     def most_read(self) -> int:

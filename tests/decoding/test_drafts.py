@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -31,7 +32,7 @@ from gac_app.settings import Settings
 from tests.decoding.answers import EVERY_STEP, LETTERS, decoded, facts, twins
 from tests.decoding.conftest import make
 from tests.decoding.toy import model_of, toy_ensemble, toys
-from tests.fakes import WAIT_S, FakeModel, config_of, ensemble_of
+from tests.fakes import WAIT_S, FakeModel, Fault, config_of, ensemble_of
 from tests.models import tiny
 from tests.models.conftest import load_directory
 
@@ -99,7 +100,7 @@ def test_every_step_is_what_it_is_without(
     """
     draws = Random(seed)
     ensemble = toy_ensemble(toys(seed, num, LETTERS, num_words), context_length)
-    model_of(ensemble, f"m{seed % num}").fails_at = marker
+    model_of(ensemble, f"m{seed % num}").fault = marker and Fault("raise", marker=marker)
     with ExitStack() as patched:
         for place, name, value in (
             (speculator, "_MUCH_FASTER", 0.0),
@@ -175,17 +176,11 @@ def test_a_rule_that_fails_on_a_draft_ends_no_answer(alignment: str) -> None:
 def test_drafts_are_made_where_the_text_stays_the_same(
     how: dict[str, Any], is_invariant: bool, is_consistent: bool, is_apart: bool, expected: str
 ) -> None:
-    members = list(make(1, 2).members.values())
+    members, settings = list(make(1, 2).members.values()), Settings(**{**EVERY_STEP, **how})
+    when = partial(when_to_draft, settings=settings, devices_disjoint=is_apart)
     with patch.multiple(Model, is_chunk_invariant=is_invariant, is_chunk_consistent=is_consistent):
-        found = when_to_draft(
-            members, Settings(**{**EVERY_STEP, **how}), devices_disjoint=is_apart, is_reproducible=False
-        )
-        fixed = when_to_draft(
-            members, Settings(**{**EVERY_STEP, **how}), devices_disjoint=is_apart, is_reproducible=True
-        )
-        alone = when_to_draft(
-            members[:1], Settings(**{**EVERY_STEP, **how}), devices_disjoint=is_apart, is_reproducible=False
-        )
+        found, fixed = (when(members, is_reproducible=is_fixed) for is_fixed in (False, True))
+        alone = when(members[:1], is_reproducible=False)
     assert (found, alone) == (expected, "never")
     assert fixed != "in turn" or is_invariant, "in turn, passes of several ids would show"
 

@@ -185,7 +185,7 @@ def test_the_prompt_is_read_once_for_all_texts(alignment: str) -> None:
     ensemble.score(prompt, texts, alone="m0", raw=True)
     assert model.num_read == num_prompt_ids - 1 + sum(len(model.toy.cut(text.encode())) for text in texts)
 
-    model.num_read = 0
+    model.num_read_at_once.clear()
     ensemble.score(prompt, texts, raw=True)
     at_most = 4 * 2 * sum(map(len, texts))  # at most four ways to cut, no letter read more than twice
     assert at_most < num_prompt_ids < model.num_read <= num_prompt_ids + at_most
@@ -197,7 +197,7 @@ def test_other_weights_and_gates_need_no_new_reads(alignment: str) -> None:
     model = model_of(ensemble, "m0")
     texts = ["abba", "ab"]
     first = ensemble.score(PROMPT, texts, raw=True)
-    model.num_read = 0
+    model.num_read_at_once.clear()
 
     changes: list[dict[str, Any]] = [{}, {"weights": {"m0": 3, "m1": 1}}, {"mode": "gate", "threshold": 0.4}]
     for change in changes:
@@ -209,11 +209,11 @@ def test_other_weights_and_gates_need_no_new_reads(alignment: str) -> None:
     assert first[0].seconds > 0
 
     for change in ({"mode": "gate", "threshold": 0.4, "gate_temperature": 2.0}, {"weights": {"m0": 1, "m1": 0}}):
-        model.num_read = 0
+        model.num_read_at_once.clear()
         settings = ensemble.config.settings_from({"alignment": alignment, **change})
         assert ensemble.score(PROMPT, texts, settings, raw=True) == other.score(PROMPT, texts, settings, raw=True)
         assert model.num_read > 0, "another temperature and other members have to be read"
-    model.num_read = 0
+    model.num_read_at_once.clear()
     ensemble.score(PROMPT + "a", texts, raw=True)
     assert model.num_read > 0, "behind another prompt as well"
 

@@ -15,12 +15,10 @@ from gac_app.decoding.alignment.covers import Covers
 from gac_app.decoding.distribution import distributions_of
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.member import InlineMember
-from gac_app.models.random_model import RandomModel
-from gac_app.models.sequence import ForwardRequest
 from gac_app.vocab.mapping import VocabMapping
 from gac_app.vocab.tokens import MemberVocabulary
 from gac_app.vocab.union import UnionVocabulary
-from tests.fakes import config_of, ensemble_of
+from tests.fakes import FakeModel, config_of, ensemble_of
 from tests.vocab.vocabularies import vocabulary
 
 END = b""
@@ -72,29 +70,12 @@ class Toy:
         return torch.tensor([probs.get(token, 0.0) for token in (*self.tokens, END)]).log()
 
 
-class ToyModel(RandomModel):
-    """A toy as a model.
-
-    Attributes:
-        fails_at: bytes; it fails in each pass over a text that holds them.
-    """
-
-    fails_at: bytes | None = None
+class ToyModel(FakeModel):
+    """A toy as a model."""
 
     def __init__(self, name: str, toy: Toy, context_length: int = 4096) -> None:
-        super().__init__(name, vocabulary=toy.vocabulary, context_length=context_length)
+        super().__init__(name, context_length=context_length, own_vocabulary=toy.vocabulary)
         self.toy = toy
-        self.num_read = 0
-
-    def read(self, requests: list[ForwardRequest]) -> list[torch.Tensor]:
-        for request in requests:
-            assert 1 <= request.num_logits <= len(request.ids), "a read of nothing"
-            assert len(request.ids) <= self.context_length, "more than the context holds"
-            self.take(request)
-            self.num_read += request.num_uncomputed
-            if self.fails_at and self.fails_at in self.vocabulary.decode([*request.ids]):
-                raise RuntimeError("planned")
-        return super().read(requests)
 
     def _logits_V(self, ids: list[int]) -> torch.Tensor:
         return self.toy.logits_V(self.vocabulary.decode(ids))

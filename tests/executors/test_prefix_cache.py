@@ -35,11 +35,6 @@ class Desk:
         self.model = model
         self.member = ThreadMember(model, mapping_of(model))
 
-    @property
-    def num_read(self) -> int:
-        """Ids that the model has computed."""
-        return sum(self.model.num_read_at_once)
-
     def read(self, sequence: KVSequence, ids: Sequence[int] = ()) -> ReadResult:
         return self.member.read(after(sequence, ids)).result(WAIT_S)
 
@@ -86,7 +81,7 @@ def test_prompts_that_come_at_once_are_read_once(desk: Desk) -> None:
 
     results = [future.result(WAIT_S) for future in waiting]
     num_read = pending.result(WAIT_S).num_read
-    assert desk.num_read == num_read + len(PROMPT) + 2
+    assert desk.model.num_read == num_read + len(PROMPT) + 2
     assert all(torch.equal(probs_of(result), desk.expected(PROMPT)) for result in results)
 
 
@@ -94,7 +89,7 @@ def test_a_prompt_that_goes_on_differently_shares_its_beginning(desk: Desk) -> N
     desk.opened(PROMPT)
     ids = [*PROMPT[:-3], 90, 91]
     _, result = desk.opened(ids)
-    assert desk.num_read == len(PROMPT) + 2
+    assert desk.model.num_read == len(PROMPT) + 2
     assert torch.equal(probs_of(result), desk.expected(ids))
 
 
@@ -112,7 +107,7 @@ def test_without_a_namespace_nothing_is_shared(desk: Desk) -> None:
     first, _ = desk.opened(PROMPT, "")
     for num_opened in (2, 3):
         _, result = desk.opened(PROMPT, "")
-        assert (result.num_read, desk.num_read) == (len(PROMPT), num_opened * len(PROMPT))
+        assert (result.num_read, desk.model.num_read) == (len(PROMPT), num_opened * len(PROMPT))
         assert torch.equal(probs_of(result), desk.expected(PROMPT))
         if num_opened == 2:
             desk.member.free(first)  # and nothing is kept of it
@@ -123,7 +118,7 @@ def test_without_a_namespace_nothing_is_shared(desk: Desk) -> None:
 def test_nothing_is_shared_across_scopes(desk: Desk, namespace: str) -> None:
     desk.member.free(desk.opened(PROMPT)[0])
     desk.opened(PROMPT, namespace)
-    assert desk.num_read == 2 * len(PROMPT)
+    assert desk.model.num_read == 2 * len(PROMPT)
 
 
 def test_little_is_not_kept(desk: Desk) -> None:
@@ -140,7 +135,7 @@ def test_an_ended_sequence_is_gone_on_from_without_a_copy(desk: Desk) -> None:
 
     _, result = desk.opened(turn)
 
-    assert desk.num_read == len(turn)
+    assert desk.model.num_read == len(turn)
     assert desk.model.num_held == 1
     assert torch.equal(probs_of(result), desk.expected(turn))
 
@@ -272,15 +267,15 @@ def test_the_chat_prefix_outlasts_the_sessions(opened: Desk) -> None:
         assert opened.model.num_held == 1
     [kept] = opened.member._scheduler.prefix_cache._kept
     assert (kept.namespace, [*kept.ids], opened.model._cached[kept.slot]) == ("", CHAT_PREFIX, CHAT_PREFIX)
-    assert opened.num_read == len(CHAT_PREFIX) + 3 * (len(PROMPT) - len(CHAT_PREFIX))
+    assert opened.model.num_read == len(CHAT_PREFIX) + 3 * (len(PROMPT) - len(CHAT_PREFIX))
 
 
 def test_a_failed_pass_is_no_prefix_for_others(opened: Desk) -> None:
     first, _ = opened.opened(PROMPT)
     opened.fail(first)
-    num_read = opened.num_read
+    num_read = opened.model.num_read
     assert torch.equal(probs_of(opened.opened(PROMPT, "bob/talk")[1]), opened.expected(PROMPT))
-    assert opened.num_read == num_read + len(PROMPT)
+    assert opened.model.num_read == num_read + len(PROMPT)
 
 
 def test_without_room_for_a_copy_the_prefix_is_read_again() -> None:
@@ -288,7 +283,7 @@ def test_without_room_for_a_copy_the_prefix_is_read_again() -> None:
     desk = Desk(model)
     desk.member.free(desk.opened(PROMPT, "")[0])
     assert torch.equal(probs_of(desk.opened(PROMPT, "bob/talk")[1]), desk.expected(PROMPT))
-    assert desk.num_read == 2 * len(PROMPT)
+    assert desk.model.num_read == 2 * len(PROMPT)
     desk.member.close()
 
 

@@ -146,27 +146,21 @@ def test_a_closed_member_refuses_at_once(make: Make) -> None:
         member.read(after(sequence)).result(timeout=0)
 
 
-class RacedQueue:
+class RacedQueue(queue.SimpleQueue[object]):
     """A queue into which `close` is called while a read is put: it comes first, if nothing holds it back."""
 
+    close: Callable[[], None]
+
     def __init__(self) -> None:
-        self._commands: queue.SimpleQueue[object] = queue.SimpleQueue()
-        self.close: Callable[[], None] = lambda: None
         self._is_closed = threading.Event()
 
-    def put(self, command: object) -> None:
+    def put(self, command: object) -> None:  # type: ignore[override]
         if isinstance(command, ReadCommand):
             threading.Thread(target=self.close, daemon=True).start()
             self._is_closed.wait(0.2)
-        self._commands.put(command)
+        super().put(command)
         if command is None:
             self._is_closed.set()
-
-    def get(self, timeout: float | None = None) -> object:
-        return self._commands.get(timeout=timeout)
-
-    def get_nowait(self) -> object:
-        return self._commands.get_nowait()
 
 
 def test_a_read_that_was_taken_is_answered_though_it_closes(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
