@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from gac_app.decoding.constraints import Grammars, TokenBias
 from gac_app.decoding.ensemble import Ensemble
-from gac_app.decoding.loop import Branch
 from gac_app.decoding.member import InlineMember
 from gac_app.decoding.trace import FinishReason
 from gac_app.errors import ConstraintError, RequestError
@@ -82,30 +81,12 @@ def test_members_that_find_all_of_it_impossible_write_it(ensemble: Ensemble) -> 
         assert is_light(decoded(sure, json_schema=LIGHT, max_new_tokens=LONG, **how)[1].text)
 
 
-@pytest.mark.parametrize("alignment", ["paper", "prefix"])
-@pytest.mark.parametrize("combine", ["unite", "contrastive", "geometric", "most-confident"])
-def test_a_rule_sees_what_is_allowed(ensemble: Ensemble, combine: str, alignment: str) -> None:
-    """Of all tokens, these members find no allowed one likely enough for the rule."""
-    probs = ({b" the": 0.998, b"1": 0.0005, b"2": 0.0015}, {b" the": 0.99, b"1": 0.004, b"2": 0.006})
-    models = [FixedModel(name, said) for name, said in zip("ab", probs, strict=True)]
-    sure = ensemble_of(models, config_of(["a", "b"]), InlineMember)
-    how = {"combine": combine, "combine_params": {"top_k": 1} if combine == "unite" else {}, "alignment": alignment}
-    steps, _ = decoded(sure, json_schema={"enum": [1, 2]}, max_new_tokens=1, **how)
-    assert steps[0].token == b"2"
-
-
 def test_the_trace_tells_of_what_the_members_said(ensemble: Ensemble) -> None:
     free, _ = decoded(ensemble, mode="every-step", max_new_tokens=1)
     held, _ = decoded(ensemble, mode="every-step", max_new_tokens=1, json_schema=LIGHT)
     assert held[0].top == free[0].top
     assert held[0].token.startswith(b"{")
     assert held[0].prob < free[0].prob
-
-
-def test_a_forced_token_that_does_not_fit_ends_it(ensemble: Ensemble) -> None:
-    _, end = decoded(ensemble, Branch(token=b"a"), json_schema=LIGHT)
-    assert (end.reason, end.is_at_odds) == (FinishReason.ERROR, True)
-    assert end.detail == "json_schema: this token does not fit here"
 
 
 def test_where_nothing_is_left_it_says_so(ensemble: Ensemble) -> None:

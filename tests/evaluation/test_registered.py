@@ -1,4 +1,6 @@
-"""Registered studies: planned, chosen on some questions, judged once on others; a kill changes nothing."""
+"""Registered studies: planned, chosen on some questions, judged once on others; a kill changes nothing. Those among the
+examples fit the GPUs that they name, and start with tiny members.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +8,30 @@ import json
 import re
 import shutil
 import signal
+from collections.abc import Generator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
+import yaml
 from typer.testing import CliRunner, Result
 
 from gac_app.cli import app
+from gac_app.config_file import load_config
+from gac_app.decoding.ensemble import Ensemble
+from gac_app.decoding.rules import gate_rules
+from gac_app.decoding.trace.events import Event, FinishedEvent, FinishReason
 from gac_app.errors import RequestError
 from gac_app.evaluation.metrics import holm
-from gac_app.evaluation.registered import read_protocol
+from gac_app.evaluation.registered import Protocol, StudyRun, read_protocol
+from gac_app.evaluation.registered.protocol import Part, parts_of
+from gac_app.models.hardware.devices import parse_devices
+from gac_app.models.hardware.placement import plan
+from gac_app.settings import Settings
 from tests.evaluation.conftest import killed_with
+from tests.evaluation.fakes import CONFIG, FakeEnsemble
+from tests.models import tiny
 
 THINGS = ["sky", "sea", "snow", "grass", "coal", "blood", "milk", "gold", "rust", "jade", "bone", "rose"]
 STUDY = """
@@ -110,8 +126,6 @@ def test_a_page_without_a_folder_is_refused_at_once(folder: Path) -> None:
 
 
 def test_the_seed_cuts_questions_that_share_nothing(folder: Path) -> None:
-    from gac_app.evaluation.registered.protocol import parts_of
-
     protocol = read_protocol(folder / "study.yaml")
     [part, _] = parts_of(protocol)
     ids = [{question.id for question in given} for given in (part.development, part.held_out)]
@@ -164,3 +178,110 @@ def test_corrected_p_values_by_hand() -> None:
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert holm([0.5, 0.7]) == [1.0, 1.0]
     assert holm([]) == []
+
+
+# --- the choice: by the development half alone, and of equals the cheapest
+
+TASKS = ("triviaqa", "nq")
+# Of each system: on which half it is right, and how many of its four steps ask all members.
+PLANNED = {
+    "a": ("first", 0),
+    "b": ("last", 0),
+    1.0: ("last", 4),
+    0.8: ("first", 3),
+    0.2: ("first", 1),
+    0.1: ("last", 0),
+    0.25: ("first", 1),  # by chance as often as the sparing setting
+    0.0: ("last", 0),
+}
+
+
+class Planned(FakeEnsemble):
+    """Every system is right on one half of the questions; a setting is known by its threshold."""
+
+    parts: list[Part]
+
+    def generate(
+        self, prompt: str, settings: Settings, *, alone: str | None, **how: Any
+    ) -> Generator[Event, None, None]:
+        half, num_ensembled = PLANNED[alone or settings.threshold]
+        asked = [one for part in self.parts for one in (part.development if half == "first" else part.held_out)]
+        is_right = any(f"{question.question}\n" in prompt or f"{question.question}?\n" in prompt for question in asked)
+        yield FinishedEvent(
+            FinishReason.STOP, "white" if is_right else "red", 4, num_ensembled, ttft_s=0.5, seconds=2.0, members={}
+        )
+
+
+@pytest.mark.parametrize("sparing", [0.8, 0.1])
+def test_the_cheapest_of_the_best_on_the_first_half_is_chosen(sparing: float, tmp_path: Path) -> None:
+    """On the held-out half, other settings and another member are best."""
+    tasks = []
+    for name in TASKS:
+        lines = [f'{{"question": "{name} {n}", "answers": ["white"]}}' for n in range(8)]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(lines))
+        tasks.append({"task": name, "data": tmp_path / f"{name}.jsonl"})
+    gates = ("gate@1", "gate@0.8", "gate@0.2", "gate@0.1")
+    protocol = Protocol.model_validate(
+        {"about": "?", "config": tmp_path, "tasks": tasks, "gates": gates, "sparing": sparing, "parallel": 1}
+    )
+    ensemble = Planned()
+    ensemble.parts = parts_of(protocol)
+    study = StudyRun(tmp_path / "study.yaml", protocol, CONFIG, tmp_path)
+    study.grid = [replace(one, changes={**one.changes, "gate_params": {"of": "a plug-in"}}) for one in study.grid]
+    study.measure(cast(Ensemble, ensemble))
+    judged = study.run(cast(Ensemble, ensemble), lambda _name, _progress: None)
+    assert [(one.chosen.name, one.best.name) for one in judged] == [("gate@0.2", "alone:a")] * 2
+    right = {system.name: scored.num_right for one in judged for system, scored in one.held_out.items()}
+    assert (right["gate@0.2"], right["alone:a"], right["alone:b"]) == (0, 0, 4), "judged on the other half"
+    assert {one.sparing and one.sparing.name for one in judged} == {"gate@0.2" if sparing == 0.8 else "gate@0.1"}
+    chance = {one.chance: one.held_out[one.chance].share_ensembled for one in judged if one.chance}
+    rules = {(gate_rules.of(one.settings(CONFIG)).rule_name, share) for one, share in chance.items()}
+    assert rules == {("random", 0.25 if sparing == 0.8 else 0.0)}
+    assert {len(scored.answers) for one in judged for scored in one.timed.values()} == {4}
+    assert all(test.comparison.delta <= 0 for test in study.tests(judged) if test.setting.system.name == "gate@0.2")
+
+
+# --- the examples
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+RECIPE = EXAMPLES / "study-8b"
+
+
+@pytest.mark.parametrize(
+    ("devices", "places", "devices_disjoint"),
+    [
+        ("1x48GiB", ["cuda:0", "cuda:0"], False),
+        ("1x80GiB", ["cuda:0", "cuda:0"], False),
+        ("2x24GiB", ["cuda:0", "cuda:1"], True),
+        ("4x24GiB", ["cuda:0", "cuda:1"], True),
+    ],
+)
+def test_it_fits_the_gpus_that_it_names(devices: str, places: list[str], devices_disjoint: bool) -> None:
+    config, protocol = load_config(RECIPE / "members.yaml"), read_protocol(RECIPE / "study.yaml")
+    planned = plan(config.members, parse_devices(devices))
+    assert [placement.device for placement in planned.placements.values()] == places
+    assert (planned.warnings, planned.devices_disjoint) == ((), devices_disjoint)
+    assert all(member.max_sequences >= 2 * protocol.parallel for member in config.members)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("recipe", "study", "tasks"), [("8b", "study", 2), ("pay", "pay", 3)])
+def test_it_runs_in_miniature_with_random_weights(recipe: str, study: str, tasks: int, tmp_path: Path) -> None:
+    shutil.copytree(EXAMPLES / f"study-{recipe}", tmp_path, dirs_exist_ok=True)
+    members = yaml.safe_load((tmp_path / "members.yaml").read_text())
+    for seed, member in enumerate(members["members"]):
+        tiny.save_llama(tmp_path / f"tiny-{seed}", seed, max_position_embeddings=2048)
+        member |= {"source": f"tiny-{seed}", "device": "cpu", "dtype": "float32", "num_params": 1e5, "num_threads": 1}
+    (tmp_path / "members.yaml").write_text(yaml.safe_dump(members))
+    for task in tmp_path.glob("[gm]*.yaml"):
+        task.write_text(re.sub(r"max_new_tokens: \d+", "max_new_tokens: 8", task.read_text()))
+    for name in ("gsm8k", "mbpp", "triviaqa"):
+        questions = [{"id": str(n), "question": f"What is {n} and 1?", "answers": [str(n + 1)]} for n in range(4)]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, questions)))
+    done = CliRunner().invoke(
+        app, ["study", str(tmp_path / f"{study}.yaml")], env={"GAC_CACHE": str(tmp_path / "cache")}
+    )
+    assert done.exit_code == 0, done.exception
+    page = (tmp_path / f"{study}.md").read_text()
+    assert page.count("### Held out, judged once") == tasks
+    assert "gate@0.9" in page

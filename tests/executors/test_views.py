@@ -18,7 +18,7 @@ from gac_app.loading import plan_of, unite
 from gac_app.member_config import MemberConfig
 from gac_app.models import factory
 from gac_app.models.message import Message
-from tests.fakes import WAIT_S, FakeModel, Fault, steps_and_end
+from tests.fakes import WAIT_S, FakeModel, steps_and_end
 from tests.services.house import until
 
 LONG = "You answer briefly, and never in verse. "
@@ -126,14 +126,6 @@ def test_a_conversation_of_a_view_is_continued_and_forgotten(ensemble: Ensemble,
     until(lambda: member.kept.num_ids, "for the talk to be kept")
     ensemble.forget("me")
     until(lambda: not member.kept.num_ids)
-
-
-def test_a_view_fails_under_its_own_name() -> None:
-    model = FakeModel("a", 1, fault=Fault("nan", 3, marker=b"never in verse"))
-    with closing(ensemble_of(model, config_with(*VIEWS, on_member_failure="drop"))) as ensemble:
-        steps, finished = steps_and_end(ensemble.generate("Say it."))
-    assert finished.reason is FinishReason.LENGTH
-    assert steps[-1].dropped == ("terse",)
 
 
 def test_a_view_of_a_failed_member_does_not_mend_it() -> None:

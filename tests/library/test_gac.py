@@ -69,8 +69,11 @@ def test_answers_keep_the_order_of_their_prompts(gac: Gac) -> None:
     assert gac.answers([]) == []
 
 
-def test_what_is_no_list_is_told(gac: Gac) -> None:
+def test_bad_input_is_told_at_once(gac: Gac) -> None:
+    """Before a stream begins, too."""
     for ask, told in (
+        (lambda: gac.stream("Hello", temperature=-1), "temperature"),
+        (lambda: gac.stream(" "), "prompt: Enter a prompt"),
         (lambda: gac.answers("Hello"), "prompts: expected a list of texts"),
         (lambda: gac.score("Hello", "x"), "continuations: expected a list of texts"),
         (lambda: gac.answers(["Hello"], parallel=0), "parallel: expected at least 1"),
@@ -100,13 +103,6 @@ def test_a_stream_is_the_answer(gac: Gac) -> None:
     ended: list[Any] = []
     texts = [event.text for event in streamed()]
     assert "".join(texts) == ended[0].text == gac.answer("Hello").text == str(ended[0])
-
-
-def test_bad_input_is_told_before_a_stream_begins(gac: Gac) -> None:
-    with pytest.raises(RequestError, match="temperature"):
-        gac.stream("Hello", temperature=-1)
-    with pytest.raises(RequestError, match="prompt: Enter a prompt"):
-        gac.stream(" ")
 
 
 def test_settings_come_in_three_ways(gac: Gac) -> None:
