@@ -20,6 +20,7 @@ from gac_app.services.completions.completions import Completions
 from gac_app.services.runs.runs import RunService
 
 HERE = "http://localhost:7860"
+KINDS = {401: "authentication_error", 404: "not_found_error", 429: "rate_limit_error"}
 PROMPT = "Name three colours"
 ASK = [{"role": "user", "content": PROMPT}]
 BODIES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -85,9 +86,6 @@ def streamed_text(kind: str, events: list[Any]) -> str:
         return "".join(event["delta"] for event in events if event["type"] == "response.output_text.delta")
     choices = [event["choices"][0] for event in events]
     return "".join(one["delta"].get("content", "") if kind == "chat" else one["text"] for one in choices)
-
-
-KINDS = {401: "authentication_error", 404: "not_found_error", 429: "rate_limit_error"}
 
 
 def refusal_of(answer: httpx.Response) -> tuple[int, dict[str, Any]]:

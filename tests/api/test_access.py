@@ -21,7 +21,6 @@ PUBLIC: dict[str, Any] = {"public": True, "api": {"keys": [KEY]}}
 
 @pytest.fixture
 def hanging() -> list[FakeModel]:
-    """Members that hang until they are released."""
     return [FakeModel("a", 1, fault=Fault("hang")), FakeModel("b", 2)]
 
 

@@ -12,12 +12,12 @@ import httpx
 import pytest
 from pydantic import BaseModel
 
-from tests.api.site import ASK, Sites
+from tests.api.site import ASK, Sites, chat_body
 from tests.server.site import served
 
 openai = pytest.importorskip("openai")
 
-CHAT: dict[str, Any] = {"model": "gac", "messages": ASK, "max_tokens": 8}
+CHAT = chat_body()
 
 
 @pytest.fixture

@@ -192,7 +192,6 @@ class Watched:
         return self.page.inner_text(selector)
 
     def open_settings(self) -> None:
-        """All of them."""
         self.page.click(".gac-summary")
         self.page.click(".gac-settings summary:has-text('Research')")
 

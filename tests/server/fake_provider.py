@@ -51,7 +51,6 @@ def offering_sign_in(provider: Provider) -> Iterator[None]:
 
 @contextmanager
 def provided() -> Iterator[Provider]:
-    """A provider, until the block ends."""
     key = RSAKey.generate_key(2048, {"kid": "one", "use": "sig", "alg": "RS256"})
     nonces: dict[str, str] = {}  # by the code that was given out
 

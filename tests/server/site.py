@@ -151,7 +151,6 @@ class Tab:
         self.open()
 
     def open(self) -> None:
-        """Load the page anew."""
         self.session = secrets.token_hex(5)
         self.config = self.http.get("/config").json()
         self.parts = {one["props"].get("elem_id"): one["id"] for one in self.config["components"]}

@@ -24,13 +24,7 @@ import httpx
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    invariant,
-    precondition,
-    rule,
-    run_state_machine_as_test,
-)
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from gac_app.bootstrap import connect
 from gac_app.server.host import HostSecrets, create_host
@@ -119,7 +113,6 @@ class Site:
         self._open.close()
 
     def files(self) -> str:
-        """What the mirror's files say."""
         return "".join(path.read_text("utf-8") for path in sorted((self.folder / "mirror").glob("*")))
 
     def copied(self) -> Path:

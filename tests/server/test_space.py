@@ -121,10 +121,6 @@ class Space:
         return lines(self.folder)
 
 
-def digests(line: dict[str, Any]) -> dict[str, str]:
-    return {answer["system"]: answer["digest"] for answer in line["answers"]}
-
-
 def check_doors(browser: Browser) -> None:
     """A Space's own name and frame are let in, others are not."""
     page = browser.page
@@ -183,8 +179,9 @@ def gives_the_same_answers(space: Space, browser: Browser) -> None:
     browser.run("Name three colours")
     own = browser.history()[0]["id"]
     until(lambda: any(line["run_id"] == own for line in space.mirrored()), "for the run")
-    mirrored = {line["run_id"]: line for line in space.mirrored()}
-    assert digests(mirrored[own]) == digests_by_themselves("Name three colours", space.folder / "own")
+    mirrored = {line["run_id"]: line["answers"] for line in space.mirrored()}
+    digests = {answer["system"]: answer["digest"] for answer in mirrored[own]}
+    assert digests == digests_by_themselves("Name three colours", space.folder / "own")
 
     def stop() -> None:
         newest = browser.history()[0]["id"]

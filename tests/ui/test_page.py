@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import hashlib
+import importlib
 import inspect
 import re
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +20,13 @@ from gac_app.member_config import MemberConfig
 from gac_app.services.lab.lab import Lab
 from gac_app.ui.about_tab import build_about
 from gac_app.ui.assets import page_assets
+from gac_app.ui.gradio_patches import CHECKED_VERSION, without_stubs
 from gac_app.ui.page import build_page
 from gac_app.ui.plots import in_language, in_lines
 from tests.services.lab.test_lab import study_pair
 from tests.ui.planted import Planted, planted_arena
 
+VENDOR = STATIC_DIR / "vendor"
 OWN_SCRIPTS = sorted((STATIC_DIR / "js").rglob("*.js"))
 
 
@@ -60,6 +65,28 @@ def test_every_asset_is_a_file_without_a_remote_resource() -> None:
     for path in OWN_SCRIPTS:
         # A namespace is no address.
         assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", path.read_text("utf-8")), path
+
+
+def test_vendored_libraries_are_pinned_and_licensed() -> None:
+    rows = re.findall(
+        r"^\| `(\S+)` \|.*`(\S+\.LICENSE)` \| `([0-9a-f]{64})` \|$", (VENDOR / "README.md").read_text(), re.M
+    )
+    assert {name for name, _, _ in rows} == {path.name for path in VENDOR.glob("*.js")}
+    for name, licence, digest in rows:
+        assert hashlib.sha256((VENDOR / name).read_bytes()).hexdigest() == digest
+        assert (VENDOR / licence).stat().st_size > 500
+
+
+def test_the_installed_gradio_is_the_one_that_was_checked() -> None:
+    assert version("gradio") == CHECKED_VERSION, "see gac_app/ui/gradio_patches.py"
+
+
+def test_no_stub_is_written_for_a_component(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own_component.py").write_text("import gradio\n\nclass Own(gradio.HTML):\n    pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with without_stubs():
+        assert importlib.import_module("own_component").Own.__name__ == "Own"
+    assert not (tmp_path / "own_component.pyi").exists()
 
 
 def test_no_script_builds_markup_from_text() -> None:

@@ -74,7 +74,6 @@ def test_a_module_imports_what_it_uses_and_no_more(module: str) -> None:
 
 
 def local_names(code: str) -> set[str]:
-    """Parameters and what functions declare."""
     return set(re.findall(r"(?:const|let|[(,{]) ?([\w$]+)(?= = |, |\) =>|[,)] )", code))
 
 

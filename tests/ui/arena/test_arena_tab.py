@@ -34,7 +34,6 @@ class Tab:
         self.ask = asking(arena_functions(self.planted.arena, ("Small", "Large")))
 
     def follow(self, name: str, key: str = KEY, /, **fields: Any) -> list[str]:
-        """Every value that an event's handler gives."""
         event = gr.EventData(None, {"key": key, **fields})
         return collect(following(self.handlers.stream, getattr(self.handlers, name))(event))
 

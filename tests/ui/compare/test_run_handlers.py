@@ -37,7 +37,6 @@ def run_id_of(update: Any) -> str:
 
 
 def opened(handlers: RunHandlers, key: str, run_id: str) -> Any:
-    """The last update of opening a run."""
     return collect(handlers.on("open")(event(key=key, run=run_id)))[-1]
 
 
@@ -203,10 +202,8 @@ def test_a_rerun_says_what_came_of_it_also_later(tmp_path: Path) -> None:
     reopened = opened(handlers_of(service), KEY, run_id_of(other))
     service.close()
 
-    identical, differs = (
-        "identical to the previous run",
-        'differs from the previous run at token 2: "␣was" instead of "␣is"',
-    )
+    identical = "identical to the previous run"
+    differs = 'differs from the previous run at token 2: "␣was" instead of "␣is"'
     assert again_of(first) == ["", "", ""]
     assert again_of(same) == [identical] * 3
     assert sorted(again_of(other)) == sorted(again_of(reopened)) == [differs, identical, identical]
