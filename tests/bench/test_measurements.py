@@ -18,9 +18,6 @@ from tests.command_line import members_file
 def test_choosing_keeps_the_order_of_the_list() -> None:
     assert list(chosen(["at-once", "steps"])) == ["steps", "at-once"]
     assert list(chosen([])) == list(MEASUREMENTS)[:-2], "those that take minutes run by name"
-
-
-def test_a_wrong_name_is_answered_with_the_right_ones() -> None:
     with pytest.raises(ConfigError, match=r"no measurement 'stesp'; expected some of .*steps"):
         chosen(["stesp"])
 

@@ -49,7 +49,7 @@ def pip_of(folder: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
 
 
 def member(**config: object) -> MemberConfig:
-    return MemberConfig.model_validate({"name": "tiny", **config})
+    return MemberConfig.model_validate({"name": "tiny", "source": "hub:a/b", **config})
 
 
 def find(cache: Path, **config: object) -> ModelFiles:

@@ -12,21 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config
 
-from gac_app.member_config import MemberConfig
 from gac_app.models.hardware.devices import parse_devices
 from gac_app.models.hardware.needs import Need
 from gac_app.models.hardware.placement import plan
 from gac_app.models.hf.loading import needed
 from gac_app.models.hf.memory import need_of
+from tests.models.source_tools import member
 
 QWEN_32B = {
     **{"vocab_size": 152_064, "hidden_size": 5120, "intermediate_size": 27_648, "num_hidden_layers": 64},
     **{"num_attention_heads": 40, "num_key_value_heads": 8, "max_position_embeddings": 32_768},
 }
-
-
-def member(**config: object) -> MemberConfig:
-    return MemberConfig.model_validate({"name": "Qwen", "source": "hub:a/b", **config})
 
 
 @pytest.fixture(scope="module")
@@ -52,9 +48,9 @@ def test_weights_and_caches_are_those_of_the_configuration(need_32b: Callable[..
 
 def test_a_refusal_says_what_would_fit(need_32b: Callable[..., Need]) -> None:
     need = need_32b(context_length=8192)
-    [refused] = plan([member()], parse_devices("24GiB"), {"Qwen": need}).refusals
+    [refused] = plan([member()], parse_devices("24GiB"), {"tiny": need}).refusals
     assert refused.startswith(
-        "Qwen: needs at least 64.4 GiB (weights 61.0, cache 2.5 for one of 8 sequences of 8,192 tokens, workspace"
+        "tiny: needs at least 64.4 GiB (weights 61.0, cache 2.5 for one of 8 sequences of 8,192 tokens, workspace"
     )
     assert "and cuda:0 has 24.0 GiB free; use quantization: 4bit (22." in refused
     assert "8bit" not in refused, "it would not fit"
@@ -63,7 +59,7 @@ def test_a_refusal_says_what_would_fit(need_32b: Callable[..., Need]) -> None:
 
 def test_a_model_larger_than_a_gpu_is_divided_evenly(need_32b: Callable[..., Need]) -> None:
     need = need_32b(context_length=8192)
-    placement = plan([member()], parse_devices("3x48GiB"), {"Qwen": need}).placements["Qwen"]
+    placement = plan([member()], parse_devices("3x48GiB"), {"tiny": need}).placements["tiny"]
     assert placement.device == ("cuda:0", "cuda:1")
     taken = placement.taken
     assert max(taken.values()) < 1.1 * min(taken.values())
@@ -108,15 +104,13 @@ def test_layers_are_divided_within_the_rooms_or_not_at_all(need: Need, parts: li
 def test_only_members_that_transformers_runs_are_looked_at(llama_dir: Path, tmp_path: Path) -> None:
     from gac_app.models.factory import known_needs
 
-    def named(name: str, **config: object) -> MemberConfig:
-        return member(**{"source": str(llama_dir), **config}).model_copy(update={"name": name})
-
+    here = str(llama_dir)
     members = [
-        named("here"),
-        named("elsewhere", server={"url": "http://127.0.0.1:1", "api": "vllm"}),
-        named("cpu", device="cpu"),
-        named("gguf", source="gone.gguf"),
-        named("random", source="random:1"),
-        named("hub", source="hub:no/such"),
+        member(name="here", source=here),
+        member(name="elsewhere", source=here, server={"url": "http://127.0.0.1:1", "api": "vllm"}),
+        member(name="cpu", source=here, device="cpu"),
+        member(name="gguf", source="gone.gguf"),
+        member(name="random", source="random:1"),
+        member(name="hub", source="hub:no/such"),
     ]
     assert list(known_needs(members, tmp_path)) == ["here"]

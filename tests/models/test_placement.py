@@ -249,20 +249,16 @@ def test_unreadable_devices_are_refused(text: str) -> None:
         parse_devices(text)
 
 
-@pytest.mark.parametrize(("text", "limit"), [("max 100000", None), ("150000 100000", 1), ("50000 100000", 1)])
-def test_a_containers_quota_limits_the_cores(tmp_path: Path, text: str, limit: int | None) -> None:
-    (tmp_path / "cpu.max").write_text(text)
-    without_quota = available_cores(tmp_path / "nothing")
-    assert available_cores(tmp_path) == (limit or without_quota)
-
-
-def test_the_older_form_of_the_quota(tmp_path: Path) -> None:
-    (tmp_path / "cpu").mkdir()
-    (tmp_path / "cpu" / "cpu.cfs_period_us").write_text("100000")
-    (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text("100000")
-    assert available_cores(tmp_path) == 1
-    (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text("-1")
-    assert available_cores(tmp_path) == available_cores(tmp_path / "nothing")
+def test_a_containers_quota_limits_the_cores(tmp_path: Path) -> None:
+    without_quota, older = available_cores(tmp_path / "nothing"), tmp_path / "cpu"
+    older.mkdir()
+    (older / "cpu.cfs_period_us").write_text("100000")
+    for quota, limit in (("100000", 1), ("-1", without_quota)):
+        (older / "cpu.cfs_quota_us").write_text(quota)
+        assert available_cores(tmp_path) == limit
+    for text, limit in (("max 100000", without_quota), ("150000 100000", 1), ("50000 100000", 1)):
+        (tmp_path / "cpu.max").write_text(text)
+        assert available_cores(tmp_path) == limit
 
 
 @pytest.mark.parametrize(("is_lent", "expected"), [(False, [5, 6]), (True, [80, 80])])

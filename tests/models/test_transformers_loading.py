@@ -19,7 +19,6 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from gac_app.errors import ModelLoadError
-from gac_app.member_config import MemberConfig
 from gac_app.models.hardware.devices import GIB
 from gac_app.models.hf.loading import _dtype, _placed, _quantized, adopted, needed
 from gac_app.models.hf.model import TransformersModel
@@ -29,6 +28,7 @@ from tests.command_line import run_command
 from tests.fakes import after, logits_after
 from tests.models import tiny
 from tests.models.conftest import check_greedy, load_directory, load_files
+from tests.models.source_tools import member
 
 EVIL = """
 from pathlib import Path
@@ -99,22 +99,22 @@ def test_quantization_without_bitsandbytes_says_what_is_missing(
 
 
 def test_a_model_goes_where_the_plan_leaves_room(directory: Path) -> None:
-    member = MemberConfig(name="a", source=str(directory), max_sequences=2)
-    need = needed(member, directory)
+    two = member(source=str(directory), max_sequences=2)
+    need = needed(two, directory)
     for limits in ({}, {"cuda:1": need.most}, {"cuda:1": need.least}):
-        assert _placed(member, directory, "cuda:1", limits) == {"device_map": {"": "cuda:1"}}
-    with pytest.raises(ModelLoadError, match=r"a: needs at least 0\.5 GiB \(weights 0\.0, cache 0\.0 for one of 2 seq"):
-        _placed(member, directory, "cuda:1", {"cuda:1": need.least - 1})
+        assert _placed(two, directory, "cuda:1", limits) == {"device_map": {"": "cuda:1"}}
+    with pytest.raises(ModelLoadError, match=r"tiny: needs at least 0\.5 GiB \(weights 0\.0, cache 0\.0 for one of 2 "):
+        _placed(two, directory, "cuda:1", {"cuda:1": need.least - 1})
     halves = dict.fromkeys(("cuda:1", "cuda:3"), need.workspace + need.weights)
-    found = _placed(member, directory, ("cuda:1", "cuda:3"), halves)["device_map"]
+    found = _placed(two, directory, ("cuda:1", "cuda:3"), halves)["device_map"]
     assert set(found.values()) == {"cuda:1", "cuda:3"}
 
 
 def test_weights_quantised_in_the_files_are_left_to_the_library(directory: Path) -> None:
     configure(directory, quantization_config={"quant_method": "gptq", "bits": 4})
-    member = MemberConfig(name="a", source=str(directory))
-    assert needed(member, directory).weights == (directory / "model.safetensors").stat().st_size
-    found = _placed(member, directory, ("cuda:1", "cuda:3"), {"cuda:1": GIB, "cuda:3": GIB, "cpu": GIB})
+    own = member(source=str(directory))
+    assert needed(own, directory).weights == (directory / "model.safetensors").stat().st_size
+    found = _placed(own, directory, ("cuda:1", "cuda:3"), {"cuda:1": GIB, "cuda:3": GIB, "cpu": GIB})
     assert found == {"device_map": "auto", "max_memory": {1: GIB, 3: GIB, "cpu": GIB}}
 
 
@@ -139,20 +139,17 @@ def test_two_loads_never_overlap(directory: Path, monkeypatch: pytest.MonkeyPatc
 def test_a_model_for_a_lent_gpu_is_moved_to_it_whole(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     moved: list[object] = []
     monkeypatch.setattr(PreTrainedModel, "to", lambda model, device: moved.append(device) or model)
-    member = MemberConfig(name="a", source=str(directory))
-    model = load_files(member, ModelFiles(directory, "directory"), directory, "cuda")
+    model = load_files(member(source=str(directory)), ModelFiles(directory, "directory"), directory, "cuda")
     assert moved == ["cuda"]
     assert model.device.type == "cpu", "it was loaded there first"
 
 
 def test_a_model_is_made_as_configured(llama_dir: Path) -> None:
     config = {"context_length": 77, "max_sequences": 3, "chat_template": "{{ word }}{{ messages[0].content }}"}
-    member = MemberConfig.model_validate(
-        {"name": "tiny", "source": str(llama_dir), "chat_template_kwargs": {"word": "so "}, **config}
-    )
-    loaded = load_files(member, ModelFiles(llama_dir, "directory"), llama_dir, num_threads=2)
+    one = member(source=str(llama_dir), chat_template_kwargs={"word": "so "}, **config)
+    loaded = load_files(one, ModelFiles(llama_dir, "directory"), llama_dir, num_threads=2)
     tokenizer = AutoTokenizer.from_pretrained(llama_dir)
-    given = adopted(member, loaded._model.train(), tokenizer, 2)
+    given = adopted(one, loaded._model.train(), tokenizer, 2)
     for model in (loaded, given):
         assert (model.name, model.context_length, model.max_sequences, model.num_threads) == ("tiny", 77, 3, 2)
         assert model.vocabulary.decode(model.encode_chat([Message("user", "the end")])) == b"so the end"
@@ -164,7 +161,7 @@ def test_end_tokens_are_listed_and_may_be_the_configured_ones(llama_dir: Path, t
     (tmp_path / "config.yaml").write_text(json.dumps({"members": members}))
     done = run_command("vocab", "--json", "--config", str(tmp_path / "config.yaml"), GAC_CACHE=str(tmp_path))
     assert {member["name"]: member["end_tokens"] for member in json.loads(done.stdout)["members"]} == ENDS
-    assert "end_tokens" in MemberConfig(name="a", source="random:0").unset, "no digest of a default changes"
+    assert "end_tokens" in member().unset, "no digest of a default changes"
 
 
 @pytest.mark.parametrize(
@@ -181,10 +178,8 @@ def test_bitsandbytes_is_told_bits_and_precision(
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
     monkeypatch.setattr("transformers.BitsAndBytesConfig", dict)
-    member = MemberConfig.model_validate(
-        {"name": "a", "source": "hub:a/b", "quantization": quantization, "dtype": dtype}
-    )
-    assert _quantized(member) == ({} if expected is None else {"quantization_config": expected})
+    found = _quantized(member(quantization=quantization, dtype=dtype))
+    assert found == ({} if expected is None else {"quantization_config": expected})
 
 
 @pytest.mark.parametrize(
@@ -197,7 +192,7 @@ def test_bitsandbytes_is_told_bits_and_precision(
     ],
 )
 def test_precision_is_the_files_own_on_a_gpu(dtype: str, device: str | tuple[str, ...], expected: Any) -> None:
-    assert _dtype(MemberConfig.model_validate({"name": "a", "source": "hub:a/b", "dtype": dtype}), device) == expected
+    assert _dtype(member(dtype=dtype), device) == expected
 
 
 TEXT = "The capital of France is Paris, def f(x): return the the of 日本. Every café asks its own русский gate again?"

@@ -78,39 +78,32 @@ def test_every_kind_of_layer_can_be_packed(bench: Bench) -> None:
     assert isinstance(bench.passes, PackedPasses)
 
 
-class _Held:
-    """A sequence of the test: its cache and the ids that are in it."""
-
-    def __init__(self, cache: Cache, ids: list[int]) -> None:
-        self.cache, self.ids = cache, ids
-
-
 @pytest.mark.slow
 @given(data=st.data())
 @FEW
 def test_any_course_gives_what_the_library_computes(bench: Bench, data: st.DataObject) -> None:
-    held = [_Held(bench.passes.new_cache(), []) for _ in range(3)]
+    held: list[tuple[Cache, list[int]]] = [(bench.passes.new_cache(), []) for _ in range(3)]  # the ids in each
     for turn in range(4):
-        for sequence in held:
+        for cache, ids in held:
             if data.draw(st.booleans()):
-                length = data.draw(st.integers(0, len(sequence.ids)))
-                sequence.cache.rewind(length)
-                del sequence.ids[length:]
+                length = data.draw(st.integers(0, len(ids)))
+                cache.rewind(length)
+                del ids[length:]
         if data.draw(st.booleans()):
-            parent = data.draw(st.sampled_from(held))
-            held[data.draw(st.integers(0, 2))] = _Held(parent.cache.fork(), list(parent.ids))
+            cache, ids = held[data.draw(st.integers(0, 2))]
+            held[data.draw(st.integers(0, 2))] = cache.fork(), list(ids)
         reading = data.draw(st.lists(st.sampled_from(range(3)), min_size=1, unique=True))
         counts = [data.draw(st.sampled_from([1, 1, 2, 7, 40])) for _ in reading]
         chunks, expected = [], []
         for index, count in zip(reading, counts, strict=True):
-            sequence, new = held[index], document(data.draw(st.integers(0, 99)) + turn, count)
+            (cache, ids), new = held[index], document(data.draw(st.integers(0, 99)) + turn, count)
             num_logits = data.draw(st.integers(1, count))
-            chunks.append(Chunk(sequence.cache, new, num_logits))
-            sequence.ids += new
-            expected.append(bench.expected(sequence.ids)[-num_logits:])
+            chunks.append(Chunk(cache, new, num_logits))
+            ids += new
+            expected.append(bench.expected(ids)[-num_logits:])
         for found_NV, expected_NV in zip(bench.run(chunks), expected, strict=True):
             assert_near(found_NV, expected_NV)
-        assert [sequence.cache.length for sequence in held] == [len(sequence.ids) for sequence in held]
+        assert [cache.length for cache, _ in held] == [len(ids) for _, ids in held]
 
 
 @pytest.fixture

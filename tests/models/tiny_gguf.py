@@ -154,29 +154,19 @@ def _add_tokenizer(writer: Any, spec: dict[str, Any], vocab_size: int) -> None:
             types.append(TokenType.NORMAL)
     writer.add_token_list([tokens.get(token_id, f"[PAD{token_id}]") for token_id in range(vocab_size)])
     writer.add_token_types(types)
-    if spec["model"]["byte_fallback"]:
-        _add_sentencepiece(writer, vocab_size)
+    is_sentencepiece = spec["model"]["byte_fallback"]
+    writer.add_tokenizer_model("llama" if is_sentencepiece else "gpt2")
+    writer.add_bos_token_id(2 if is_sentencepiece else 1)
+    writer.add_eos_token_id(1 if is_sentencepiece else 2)
+    writer.add_add_bos_token(is_sentencepiece)
+    if is_sentencepiece:
+        scores = [-float(token_id) for token_id in range(vocab_size)]  # the earlier piece is merged first
+        writer.add_token_scores(scores)
+        writer.add_unk_token_id(3)
+        writer.add_add_space_prefix(True)
     else:
-        _add_byte_level(writer, spec["model"]["merges"])
-
-
-def _add_byte_level(writer: Any, merges: list[list[str]]) -> None:
-    writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("gpt-2")
-    writer.add_token_merges([" ".join(pair) for pair in merges])
-    writer.add_bos_token_id(1)
-    writer.add_eos_token_id(2)
-    writer.add_add_bos_token(False)
-
-
-def _add_sentencepiece(writer: Any, vocab_size: int) -> None:
-    writer.add_tokenizer_model("llama")
-    writer.add_token_scores([-float(token_id) for token_id in range(vocab_size)])  # the earlier piece is merged first
-    writer.add_bos_token_id(2)
-    writer.add_eos_token_id(1)
-    writer.add_unk_token_id(3)
-    writer.add_add_bos_token(True)
-    writer.add_add_space_prefix(True)
+        writer.add_tokenizer_pre("gpt-2")
+        writer.add_token_merges([" ".join(pair) for pair in spec["model"]["merges"]])
 
 
 def _turned(name: str, weights: torch.Tensor, config: dict[str, Any]) -> torch.Tensor:
