@@ -31,7 +31,8 @@ def run_command(*arguments: str, **variables: str) -> subprocess.CompletedProces
     """What a process of its own would have printed and how it would have ended. An exception that it does not tell in a
     line is raised."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith("GAC_")} | variables
-    printed, told = (io.TextIOWrapper(io.BytesIO(), "utf-8", newline="") for _ in range(2))
+    written = io.BytesIO(), io.BytesIO()
+    printed, told = (io.TextIOWrapper(each, "utf-8", newline="", write_through=True) for each in written)
     with (
         mock.patch.dict(os.environ, environment, clear=True),
         mock.patch.object(sys, "argv", ["gac_app", *arguments]),
@@ -44,7 +45,7 @@ def run_command(*arguments: str, **variables: str) -> subprocess.CompletedProces
             cli.main()
         except SystemExit as end:
             code = end.code
-    return subprocess.CompletedProcess(arguments, int(code or 0), _read(printed), _read(told))
+    return subprocess.CompletedProcess(arguments, int(code or 0), *(str(each.getvalue(), "utf-8") for each in written))
 
 
 @contextmanager
@@ -56,9 +57,3 @@ def _own_logging() -> Iterator[None]:
     yield
     root.handlers[:] = handlers
     ours.setLevel(level)
-
-
-def _read(stream: io.TextIOWrapper) -> str:
-    stream.flush()
-    data = stream.buffer.getvalue()  # type: ignore[attr-defined]
-    return str(data, "utf-8")

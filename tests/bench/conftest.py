@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from gac_app.bench.workbench import Workbench
-from gac_app.decoding.ensemble import Ensemble
 from gac_app.models.base import Model
 from tests.fakes import config_of, ensemble_of
 
@@ -21,14 +20,11 @@ def bench_of(tmp_path: Path) -> Iterator[BenchOf]:
 
         def make(models: Sequence[Model], num_tokens: int = 16) -> Workbench:
             config = config_of([model.name for model in models])
-            ensemble = opened.enter_context(closing(ensemble_of(models, config)))
-            return _PlantedBench(tmp_path / "none.yaml", ensemble, num_tokens)
+            bench = Workbench(tmp_path / "none.yaml", config, is_quick=True)
+            bench.num_tokens = num_tokens
+            bench.__dict__["ensemble"] = opened.enter_context(
+                closing(ensemble_of(models, config))
+            )  # in place of its own
+            return bench
 
         yield make
-
-
-class _PlantedBench(Workbench):
-    def __init__(self, path: Path, ensemble: Ensemble, num_tokens: int) -> None:
-        super().__init__(path, ensemble.config, is_quick=True)
-        self.num_tokens = num_tokens
-        self.__dict__["ensemble"] = ensemble  # in place of the cached property's own
