@@ -15,6 +15,7 @@ from gac_app.environment import DEFAULT_CONFIG, read_config
 from gac_app.errors import ConfigError
 from gac_app.models.hardware import plan
 from gac_app.models.hardware.devices import Devices
+from tests.command_line import config_file
 
 SMALL = "members: [{name: a, source: 'random:1'}, {name: b, source: 'random:2'}]\n"
 # Each ended in a trace, or was taken and broke later.
@@ -41,17 +42,15 @@ KINDS = {
 
 
 def refusal(folder: Path, text: str) -> str:
-    file = folder / "gac.yaml"
-    file.write_text(text)
     with pytest.raises(ConfigError) as caught:
-        read_config(file, {})
+        read_config(config_file(folder, text), {})
     return str(caught.value)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_hostile_file_is_refused_in_words(kind: str, tmp_path: Path) -> None:
     message = refusal(tmp_path, SMALL + KINDS[kind])
-    assert "gac.yaml: " in message
+    assert "members.yaml: " in message
     assert len(message) < 600
     message.encode()
 
@@ -79,10 +78,10 @@ def test_a_changed_file_is_taken_or_refused(data: st.DataObject, tmp_path: Path)
 
 
 def test_relative_files_lie_beside_the_configuration(tmp_path: Path) -> None:
-    path = tmp_path / "mine.yaml"
-    path.write_text(
+    path = config_file(
+        tmp_path,
         "members:\n- {name: a, source: models/a}\n- {name: b, source: [[x.part0, /abs/x.part1], 'hub:org/b']}\n"
-        "- {name: c, source: 'random:1'}\nplugins: [rules/mine.py, my.module]\n"
+        "- {name: c, source: 'random:1'}\nplugins: [rules/mine.py, my.module]\n",
     )
     config = load_config(path)
     assert [member.source for member in config.members] == [
@@ -118,11 +117,8 @@ def test_a_view_takes_over_what_is_not_its_own(tmp_path: Path) -> None:
 
 def test_examples_stand_in_the_file_or_beside_it(tmp_path: Path) -> None:
     (tmp_path / "two.jsonl").write_text('{"question": "1+1?", "answer": "2"}\n\n{"question": "2+2?", "answer": "4"}\n')
-    (tmp_path / "gac.yaml").write_text(
-        "members:\n- {name: a, source: 'random:1'}\n- {name: b, of: a, examples: two.jsonl}\n"
-        "- {name: c, of: a, examples: [{question: '1+1?', answer: '2'}]}\n"
-    )
-    config = load_config(tmp_path / "gac.yaml")
+    views = "- {name: b, of: a, examples: two.jsonl}\n- {name: c, of: a, examples: [{question: '1+1?', answer: '2'}]}\n"
+    config = load_config(config_file(tmp_path, f"members:\n- {{name: a, source: 'random:1'}}\n{views}"))
     assert [example.answer for example in config.member("b").examples] == ["2", "4"]
     assert config.member("c").examples == config.member("b").examples[:1]
 

@@ -18,7 +18,7 @@ from gac_app.config import ServerConfig
 from gac_app.config_file import load_config
 from gac_app.environment import environment_overrides
 from gac_app.server.host import bare_host
-from tests.command_line import run_command
+from tests.command_line import config_file, run_command
 from tests.server.fakes import FakeService
 from tests.server.site import served
 
@@ -120,9 +120,7 @@ def kuberay() -> dict[str, Any]:
 
 
 def test_the_ray_cluster_has_room_for_its_members(kuberay: dict[str, Any], tmp_path: Path) -> None:
-    path = tmp_path / "config.yaml"
-    path.write_text(kuberay["ConfigMap"]["data"]["config.yaml"])
-    config = load_config(path, {}, {})
+    config = load_config(config_file(tmp_path, kuberay["ConfigMap"]["data"]["config.yaml"]), {}, {})
     spec = kuberay["RayCluster"]["spec"]
     [group] = spec["workerGroupSpecs"]
     assert group["replicas"] >= len(config.members), config.ray.strategy  # one on each

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import subprocess
 from collections import Counter
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -92,16 +91,14 @@ def _layer(path: Path) -> str:
 @cache
 def _imports(path: Path) -> tuple[str, ...]:
     """Dotted names of all modules that a file imports, wherever in it; `from a import b` gives `a.b`."""
-    return tuple(_names_imported(path))
-
-
-def _names_imported(path: Path) -> Iterator[str]:
+    names = list[str]()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative imports hide the layer"
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+    return tuple(names)
 
 
 FILES = sorted(PACKAGE.rglob("*.py"))

@@ -8,9 +8,8 @@ import os
 import socket
 import subprocess
 import time
-from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -37,15 +36,10 @@ def test_a_repository_is_fetched_once_without_code_or_pickles(source: str, hub: 
 def test_the_folder_that_grows_is_the_one_that_is_watched(
     hub: FakeHub, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    watched_by_hub, folders = hub_module.watched, list[Path]()
-
-    def watched(path: Path, *more: Any) -> AbstractContextManager[None]:
-        folders.append(path)
-        return watched_by_hub(path, *more)
-
+    watched = Mock(wraps=hub_module.watched)
     monkeypatch.setattr(hub_module, "watched", watched)
     find(cache, source="hub:org/tiny")
-    [folder] = folders
+    folder, *_ = watched.call_args.args
     assert {file.read_bytes() for file in folder.iterdir()} == {
         REPOSITORY[name] for name in ("config.json", "model.safetensors", "tokenizer.json")
     }
@@ -209,19 +203,18 @@ def test_a_host_that_does_not_answer_is_waited_for_once(
 ) -> None:
     import huggingface_hub
 
-    asked = []
-    ask = huggingface_hub.get_hf_file_metadata
-    monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", lambda *a, **k: asked.append(a) or ask(*a, **k))
+    ask = Mock(wraps=huggingface_hub.get_hf_file_metadata)
+    monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", ask)
     use_endpoint(monkeypatch, "http://127.0.0.1:9")
     unreachable: set[str] = set()
     resolve(member(source=[HUB, WHEEL]), cache, lambda _: None, unreachable)
     resolve(member(name="b", source=["hub:org/other#m.gguf", HALVES]), cache, lambda _: None, unreachable)
-    assert (len(asked), unreachable) == (1, {"hub"})
+    assert (ask.call_count, unreachable) == (1, {"hub"})
     assert "huggingface.co cannot be reached" in lines(caplog)[0]
     assert "b: hub:org/other#m.gguf: skipped, its host did not answer before; trying" in lines(caplog)[1]
     with pytest.raises(ModelLoadError, match="cannot be reached"):  # there is nothing else to try
         resolve(member(name="c", source="hub:org/third#m.gguf"), cache, lambda _: None, unreachable)
-    assert len(asked) == 2
+    assert ask.call_count == 2
 
 
 @pytest.mark.process

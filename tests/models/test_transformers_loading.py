@@ -223,17 +223,10 @@ def test_a_pass_that_broke_midway_leaves_no_half_read_cache(save: Callable[[Path
 
 
 def test_the_reading_thread_gets_its_number_of_threads(llama: TransformersModel) -> None:
-    seen: list[int] = []
-
-    def work() -> None:
-        torch.set_num_threads(2)
-        logits_after(llama, [5])
-        seen.append(torch.get_num_threads())
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    thread.join()
-    assert seen == [1]
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(torch.set_num_threads, 2).result()
+        thread.submit(logits_after, llama, [5]).result()
+        assert thread.submit(torch.get_num_threads).result() == 1
 
 
 def test_a_model_with_a_running_state_is_refused(llama: TransformersModel) -> None:

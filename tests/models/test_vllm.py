@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
+import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -142,20 +143,13 @@ def test_closing_ends_a_wait(fake: FakeVllm, llama_dir: Path) -> None:
     model = load(llama_dir)
     sequence = model.new_sequence()
     fake.faults.append("lose")
-    said: list[str] = []
-
-    def ask() -> None:
-        with pytest.raises(MemberError) as caught:
-            told(model, sequence, IDS)
-        said.append(str(caught.value))
-
-    thread = threading.Thread(target=ask)
-    thread.start()
-    while fake.faults:
-        thread.join(0.001)
-    model.close()
-    thread.join(WAIT_S)
-    assert said
+    with ThreadPoolExecutor(1) as thread:
+        asking = thread.submit(told, model, sequence, IDS)
+        while fake.faults:
+            time.sleep(0.001)
+        model.close()
+        with pytest.raises(MemberError):
+            asking.result(WAIT_S)
     with pytest.raises(MemberError, match="was closed"):
         told(model, sequence, IDS)
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,22 +30,17 @@ def loaded(name: str) -> Ensemble:
     return load_ensemble(config.model_copy(update={"members": members}))
 
 
-@pytest.fixture(scope="package")
-def quantised() -> Iterator[Ensemble]:
-    """The smallest ensemble, in 8-bit arithmetic: onnxruntime's or llama.cpp's, whichever is faster."""
-    with closing(loaded("cpu-small.yaml")) as ensemble:
-        yield ensemble
+def opened(name: str) -> Any:
+    """A fixture: the ensemble of a configuration."""
+
+    @pytest.fixture(scope="package")
+    def ensemble() -> Iterator[Ensemble]:
+        with closing(loaded(name)) as ensemble:
+            yield ensemble
+
+    return ensemble
 
 
-@pytest.fixture(scope="package")
-def default() -> Iterator[Ensemble]:
-    """The default ensemble."""
-    with closing(loaded("default.yaml")) as ensemble:
-        yield ensemble
-
-
-@pytest.fixture(scope="package")
-def float32() -> Iterator[Ensemble]:
-    """The same files on transformers."""
-    with closing(loaded("transformers-cpu.yaml")) as ensemble:
-        yield ensemble
+default = opened("default.yaml")
+quantised = opened("cpu-small.yaml")  # in 8-bit arithmetic: onnxruntime's or llama.cpp's, whichever is faster
+float32 = opened("transformers-cpu.yaml")  # the same files
