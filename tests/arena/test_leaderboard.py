@@ -39,11 +39,6 @@ def test_lines_ranks_and_counts() -> None:
     assert whole.meetings[0] == (0, 81, 81)
 
 
-def test_close_contestants_share_their_ranks() -> None:
-    found = rows(("a", "b", 31), ("b", "a", 30), ("a", "c", 60), ("c", "a", 5), ("b", "c", 60), ("c", "b", 5))
-    assert [(line.rank_low, line.rank_high) for line in board(found).standings] == [(1, 2), (1, 2), (3, 3)]
-
-
 def rated(found: Leaderboard) -> str:
     return "".join(sorted(line.name for line in found.standings if line.rating is not None))
 
@@ -240,15 +235,6 @@ def test_style_control_of_one_sided_votes_is_finite() -> None:
     won, lost = control.ratings_C
     assert 1500 < won < 4000
     assert lost == pytest.approx(2000 - won)
-
-
-def test_wins_by_row_against_column() -> None:
-    found = [row("a", "b"), row("b", "a", "right"), row("a", "c", "tie"), row("b", "c", "both-bad"), row("c", "b")]
-    votes = votes_of(found, "abc")
-    assert votes.wins_CC().tolist() == [[0, 2, 0.5], [0, 0, 0.5], [0.5, 1.5, 0]]
-    halved = replace(votes, weight_N=np.array([0.5, 1, 1, 1, 2]))
-    assert halved.wins_CC().tolist() == [[0, 1.5, 0.5], [0, 0, 0.5], [0.5, 2.5, 0]]
-    assert halved.unweighed().wins_CC().tolist() == votes.wins_CC().tolist()
 
 
 def test_a_line_has_the_means_of_known_costs() -> None:

@@ -38,15 +38,6 @@ def test_everything_is_exported_and_nobody_is_named(store: Store, path: Path) ->
     assert not any(secret in text for secret in (ALICE, BOB, *hashes))
 
 
-def test_a_deleted_visitor_s_pseudonym_is_not_given_again(store: Store) -> None:
-    store.start_run(new_run()).result()
-    (first,) = store.export()
-    store.delete_visitor(ALICE)
-    store.start_run(new_run()).result()
-    (second,) = store.export()
-    assert second["visitor"] != first["visitor"]
-
-
 def test_a_long_export_is_in_order_and_lets_writers_in(
     store: Store, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
