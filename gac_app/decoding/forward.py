@@ -7,9 +7,8 @@ Shape suffixes: `N` positions, `V` a member's own vocabulary.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from functools import partial
 
 import torch
 
@@ -34,9 +33,12 @@ def compute(
         counts = [model.take(request) for request in requests]
         is_fixed = len(requests) == 1 and requests[0].sequence.fixed_chunk_prompt_len is not None
         logits = [_read_in_fixed_passes(model, *requests)] if is_fixed else model.read(requests)
-        mapped: Iterator[list[TokenDistribution]] = map(partial(_mapped, mapping), requests, logits)
+        mapped: Iterable[list[TokenDistribution]] = (
+            distributions_of(mapping, logits_NV, with_logs=request.with_logs)
+            for request, logits_NV in zip(requests, logits, strict=True)
+        )
         if model.device.type != "cpu":  # launch all work before the first check, which waits for the device
-            mapped = iter(list(mapped))
+            mapped = list(mapped)
         elsewhere_s, num_logits = 0.0, 0  # while earlier results are delivered
         for request, count, distributions in zip(requests, counts, mapped, strict=True):
             result = ReadResult(distributions, count)
@@ -49,10 +51,6 @@ def compute(
                 model.costs.note(num_logits, result.seconds)
             deliver(result)
             elsewhere_s += time.monotonic() - mapped_at
-
-
-def _mapped(mapping: VocabMapping, request: ForwardRequest, logits_NV: torch.Tensor) -> list[TokenDistribution]:
-    return distributions_of(mapping, logits_NV, with_logs=request.with_logs)
 
 
 def _read_in_fixed_passes(model: Model, request: ForwardRequest) -> torch.Tensor:

@@ -13,7 +13,6 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import InvalidStateError
 from contextlib import suppress
-from dataclasses import dataclass
 
 from gac_app.decoding.forward import failure_of
 from gac_app.errors import GacError, MemberError
@@ -28,19 +27,6 @@ logger = logging.getLogger(__name__)
 
 _WAIT_SHARE = 0.5  # share of the time saved by a larger batch that may be spent waiting for it
 MAX_WAIT_S = 0.05  # of the first pending read
-
-
-@dataclass(frozen=True, slots=True)
-class Pass:
-    """What the worker computes next.
-
-    Attributes:
-        num_ids: of the next chunk of the only read; 0 = all that is left of all reads.
-    """
-
-    reads: list[ReadCommand]
-    num_ids: int = 0
-    is_long: bool = False
 
 
 class BatchScheduler:
@@ -98,12 +84,18 @@ class BatchScheduler:
         return self._turns.is_free_for(sequence)
 
     def advance(self) -> None:
-        """Compute one round; see `_next_passes`. If it breaks, all its reads fail."""
+        """Compute one round: a batch of all pending steps whose turn it is, and a chunk of one prefill. If it breaks,
+        all its reads fail.
+        """
         self._pending = self._left()
         self._round = [*self._pending]
         try:
-            for next_pass in self._next_passes():
-                self._compute(next_pass)
+            steps, long = self._next_reads()
+            num_ids = self._chunk_size(long) if long else 0
+            if steps:
+                self._compute(steps)
+            if long:
+                self._compute([long], num_ids, is_long=True)
         except BaseException as error:  # whatever it is: those who wait are told, and the worker goes on
             logger.exception("a round of %s broke", self._model.name)
             self.break_off(failure_of(self._model, error))
@@ -121,9 +113,13 @@ class BatchScheduler:
                 command.future.set_exception(why)
         self._pending.clear()
 
-    def _compute(self, next_pass: Pass) -> None:
-        """Compute a pass, and charge its time to those whose reads these are."""
-        reads, num_ids, is_read = next_pass.reads, next_pass.num_ids, False
+    def _compute(self, reads: list[ReadCommand], num_ids: int = 0, *, is_long: bool = False) -> None:
+        """Compute a pass, and charge its time to those whose reads these are.
+
+        Args:
+            num_ids: of the next chunk of the only read; 0 = all that is left of all reads.
+        """
+        is_read = False
         self.pass_began_at = begun_at = time.monotonic()
         try:
             if num_ids:
@@ -133,7 +129,7 @@ class BatchScheduler:
         finally:
             self.pass_began_at = None
         seconds = time.monotonic() - begun_at
-        self._turns.account(reads, seconds, is_long=next_pass.is_long, chunk=num_ids * is_read)
+        self._turns.account(reads, seconds, is_long=is_long, chunk=num_ids * is_read)
 
     def free(self, sequence: KVSequence) -> None:
         """A session has dropped the sequence. Compute its pending steps, but not its prefill."""
@@ -153,17 +149,15 @@ class BatchScheduler:
 
     # --- which reads
 
-    def _next_passes(self) -> list[Pass]:
-        """A batch of all pending steps whose turn it is, and a chunk of one prefill."""
+    def _next_reads(self) -> tuple[list[ReadCommand], ReadCommand | None]:
+        """The steps of this round, and the prefill of which a chunk follows them."""
         for command in self._round:
             self._turns.add(command)  # it is still there
         steps = list(self._begun())
-        passes = [Pass(steps)] if steps else []
-        if long := self._turns.next_prefill(self._prefilling, steps):
-            passes.append(Pass([long], self._chunk_size(long), is_long=True))
-        reads = [command for one in passes for command in one.reads]
+        long = self._turns.next_prefill(self._prefilling, steps)
+        reads = [*steps, long] if long else steps
         self._read_last = {id(command.sequence) for command in reads if command.sequence.is_awaited}
-        return passes
+        return steps, long
 
     def _begun(self) -> Iterator[ReadCommand]:
         """The reads to batch now. Those that need a prefill begin it, and stay pending."""

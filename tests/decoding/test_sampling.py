@@ -75,14 +75,6 @@ def test_a_sure_choice_is_that_of_all_between_its_bounds(
     assert sampler.certified_choice(probs, probs)[0] in (rivals or [sure])
 
 
-def test_top_p_counts_within_all_that_top_k_left() -> None:
-    """Also where min-p needs fewer of them sorted."""
-    probs = torch.cat([torch.full((1500,), 1.0), torch.full((1500,), 0.1)])
-    settings = Settings(temperature=1.0, top_k=3000, top_p=0.6, min_p=0.5)
-    _, _, ids_C = Sampler(settings)._kept(probs, probs)
-    assert abs(len(ids_C) - 990) <= 1
-
-
 def test_random_numbers_are_exponential_and_independent() -> None:
     numbers = np.stack([exponential_noise(seed=1, position=position, ids=np.arange(2000)) for position in range(200)])
     for k in (1, 2):  # moments of Exp(1)

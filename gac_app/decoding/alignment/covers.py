@@ -252,8 +252,7 @@ class Covers:
 
     def _allowed(self, cover: Cover) -> TokenDistribution:
         if cover.allowed is None:
-            mask_U, known = self.allowed_after(cover.boundary.end), cover.known_distribution
-            cover.allowed = known if mask_U is None else known.masked(mask_U)
+            cover.allowed = cover.known_distribution.masked(self.allowed_after(cover.boundary.end))
         return cover.allowed
 
     def _add_longer(self, cover: Cover, left_over: dict[int, float], partial_ids: dict[int, float]) -> None:

@@ -144,16 +144,12 @@ def _candidates(options: Sequence[str], config: Config) -> tuple[System, ...]:
     temperature, num_samples = numbers["temperature"], int(numbers["samples"])
     if num_samples != numbers["samples"] or not 0 <= num_samples <= _MAX_SAMPLES or temperature <= 0:
         raise RequestError("systems", f"expected samples=0 to {_MAX_SAMPLES} and a temperature above 0")
-    seeds = range(1, num_samples + 1)
-    return (
-        *(System(f"{_ALONE}{name}", alone=name) for name in names),
-        *(_sample(name, temperature, seed) for seed in seeds for name in names),
-    )
-
-
-def _sample(name: str, temperature: float, seed: int) -> System:
-    changes = {"temperature": temperature, "seed": seed}
-    return System(f"{_ALONE}{name}, sample {seed} at {temperature:g}", alone=name, changes=changes)
+    found = [System(f"{_ALONE}{name}", alone=name) for name in names]
+    for seed in range(1, num_samples + 1):
+        changes = {"temperature": temperature, "seed": seed}
+        label = f"sample {seed} at {temperature:g}"
+        found += (System(f"{_ALONE}{name}, {label}", alone=name, changes=changes) for name in names)
+    return tuple(found)
 
 
 def _mode(kind: str) -> dict[str, Any]:

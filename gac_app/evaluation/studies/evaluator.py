@@ -83,13 +83,17 @@ class Evaluator:
         num_kept = sum(question.id in cache.answers for cache in caches.values() for question in asked)
         total, num_new, started = len(asked) * len(caches), 0, time.monotonic()
         failed: dict[tuple[System, str], Graded] = {}
+        namespace = f"{_NAMESPACE}/{self.task.name}" if self._parallel > 1 else ""
         self.on_progress(StudyProgress(num_kept, total, num_kept, 0.0))
 
         def found(system: System, question: Question) -> Graded:
             return caches[system].answers.get(question.id) or failed[system, question.id]
 
         def given_by(system: System, question: Question) -> Graded:
-            return self._given_by(system, question, [found(one, question) for one in system.candidates])
+            candidates = [found(one, question) for one in system.candidates]
+            return answer(
+                self.ensemble, self.task, question, system, candidates, namespace=namespace, is_over=self.is_over
+            )
 
         pool = ThreadPoolExecutor(self._parallel, thread_name_prefix="evaluate")
         try:
@@ -112,10 +116,6 @@ class Evaluator:
             pool.shutdown(cancel_futures=True)
             self.ensemble.forget(_NAMESPACE)
         return {system: [found(system, question) for question in asked] for system in caches}
-
-    def _given_by(self, system: System, question: Question, candidates: Sequence[Graded]) -> Graded:
-        namespace = f"{_NAMESPACE}/{self.task.name}" if self._parallel > 1 else ""
-        return answer(self.ensemble, self.task, question, system, candidates, namespace=namespace, is_over=self.is_over)
 
     def _note(self, system: System, given: Graded) -> None:
         name = system.name + self._label
