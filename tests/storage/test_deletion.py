@@ -71,8 +71,10 @@ def test_a_destroyed_key_s_place_is_taken_by_the_next_run(store: Store, path: Pa
     assert store.load_run(ALICE, after.run_id).prompt == "after"
 
 
-def hammer(store: Store, path: Path, num_deletions: int) -> list[bytes]:
-    """Delete so many runs of all sizes while others are written; give the keys that they had."""
+@pytest.mark.slow
+@pytest.mark.parametrize("num_deletions", [120, pytest.param(10_000, marks=pytest.mark.long)])
+def test_deletions_leave_nothing_under_concurrent_writing(store: Store, path: Path, num_deletions: int) -> None:
+    """Of runs of all sizes."""
     rnd = random.Random(1)
     is_done = threading.Event()
 
@@ -102,13 +104,6 @@ def hammer(store: Store, path: Path, num_deletions: int) -> list[bytes]:
     finally:
         is_done.set()
         writer.join()
-    return keys
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("num_deletions", [120, pytest.param(10_000, marks=pytest.mark.long)])
-def test_deletions_leave_nothing_under_concurrent_writing(store: Store, path: Path, num_deletions: int) -> None:
-    keys = hammer(store, path, num_deletions)
     data = b"".join(file.read_bytes() for file in path.parent.iterdir())
     assert len(set(keys)) == len(keys) >= num_deletions
     assert [key for key in keys if key in data] == []

@@ -25,6 +25,7 @@ from gac_app.storage import RunStatus, Store
 from tests.clocks import HandClock
 from tests.services.house import ALICE, BOB
 from tests.ui.planted import planted_step
+from tests.ui.spy import Spy
 
 LEFT = Contestant("gate", None, Settings(system_prompt="Be left."))
 RIGHT = Contestant("a", "a", Settings(system_prompt="Be right.", seed=5))
@@ -236,15 +237,12 @@ def test_the_facts_of_a_vote_are_of_all_turns() -> None:
 
 
 def test_the_tempo_is_told_how_fast_each_contestant_was() -> None:
-    told: list[tuple[object, ...]] = []
-    battle = battle_of()
-    turn = add_turn(battle, "abc", "de")
-    tempo = cast("Tempo", SimpleNamespace(note=lambda *args: told.append(args)))
-    turn.note_tempo(tempo)
-    assert told == []
+    turn, tempo = add_turn(battle_of(), "abc", "de"), Spy()
+    turn.note_tempo(cast("Tempo", tempo))
+    assert tempo.calls == []
     end(turn)
-    turn.note_tempo(tempo)
-    assert told == [("gate", 3, 2.0, 0.5, 4), ("a", 2, 2.0, 0.5, 4)]
+    turn.note_tempo(cast("Tempo", tempo))
+    assert tempo.calls == [("note", "gate", 3, 2.0, 0.5, 4), ("note", "a", 2, 2.0, 0.5, 4)]
 
 
 def test_what_is_taken_out_is_the_owner_s() -> None:

@@ -74,8 +74,8 @@ def slow_pair(fault: Fault | None = None) -> Ensemble:
     return ensemble_of(models, config_of(["a", "b"]))
 
 
-def test_one_runs_at_a_time_and_its_visitor_or_the_end_stops_it(tmp_path: Path) -> None:
-    lab = lab_of(slow_pair(), tmp_path)
+def test_one_runs_at_a_time_and_can_be_called_off(tmp_path: Path) -> None:
+    lab = lab_of(slow_pair(), tmp_path, lab={"operators": [owner_of(CAROL)]})
     lab.start(ALICE, "eval", "trivia", 20)
     until(lambda: bool(lab.running and lab.running.num_total))
     with pytest.raises(BusyError, match="Benchmark"):
@@ -88,20 +88,16 @@ def test_one_runs_at_a_time_and_its_visitor_or_the_end_stops_it(tmp_path: Path) 
     assert lab.results.of(ALICE) == []
     lab.cancel(ALICE)  # nothing runs
     lab.start(ALICE, "eval", "trivia", 20)
+    assert [lab.may_cancel(key, lab.running) for key in (ALICE, BOB, CAROL)] == [True, False, True]  # type: ignore[arg-type]
+    lab.cancel(CAROL)
+    until(lambda: lab.running is None)
+    assert lab.last_error == "The study was cancelled."
+    lab.start(ALICE, "eval", "trivia", 20)
     until(lambda: bool(lab.running and lab.running.num_total))
     for _ in range(2):
         lab.close()
         until(lambda: lab.running is None)
     assert lab.results.of(ALICE) == [], "an end does not wait for the whole study"
-
-
-def test_the_operator_calls_off_whatever_runs(tmp_path: Path) -> None:
-    lab = lab_of(slow_pair(), tmp_path, lab={"operators": [owner_of(CAROL)]})
-    lab.start(ALICE, "eval", "trivia", 20)
-    assert [lab.may_cancel(key, lab.running) for key in (ALICE, BOB, CAROL)] == [True, False, True]  # type: ignore[arg-type]
-    lab.cancel(CAROL)
-    until(lambda: lab.running is None)
-    assert lab.last_error == "The study was cancelled."
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from gac_app.services.runs.views import RunView, StreamView, run_status
 from gac_app.settings import MAX_NEW_TOKENS, Settings
 from gac_app.storage import RunStatus, Turn
 from tests.ui.planted import planted_step
+from tests.ui.spy import Spy
 
 PIECES = ("So", " it", " is")
 
@@ -60,16 +61,6 @@ def test_the_status_of_a_run(reasons: list[FinishReason | None], status: RunStat
 # --- runs in the place of another
 
 
-class Checked:
-    """Takes any branch and notes it."""
-
-    def __init__(self) -> None:
-        self.branches: list[Branch] = []
-
-    def check_branch(self, branch: Branch) -> None:
-        self.branches.append(branch)
-
-
 def parent(ensemble: FinishReason = STOP, alone: FinishReason = STOP, **settings: Any) -> RunView:
     run = LiveRun(
         RunPlan(
@@ -100,13 +91,14 @@ def test_after_the_largest_seed_comes_the_first() -> None:
     [(3, 6), (2, 4), (MAX_NEW_TOKENS // 2 + 1, MAX_NEW_TOKENS), (MAX_NEW_TOKENS - 1, MAX_NEW_TOKENS)],
 )
 def test_answers_at_their_limit_go_on(limit: int, later: int) -> None:
-    run, ensemble = parent(LENGTH, STOP, max_new_tokens=limit), Checked()
+    run, ensemble = parent(LENGTH, STOP, max_new_tokens=limit), Spy()
     end = ended(LENGTH, num_tokens=limit)
     run.streams["ensemble"].events[-1] = end  # type: ignore[index]
     plan = extended(run, cast("Ensemble", ensemble))
     branch = Branch(tuple(run.streams["ensemble"].steps))
     assert plan.settings == run.settings.model_copy(update={"max_new_tokens": later})
-    assert (plan.branches, list(plan.kept), ensemble.branches) == ({"ensemble": branch}, ["member:a"], [branch])
+    assert (plan.branches, list(plan.kept)) == ({"ensemble": branch}, ["member:a"])
+    assert ensemble.calls == [("check_branch", branch)]
 
 
 @pytest.mark.parametrize(
@@ -121,4 +113,4 @@ def test_answers_that_cannot_go_on_are_refused(reason: FinishReason, num_tokens:
     run = parent(max_new_tokens=limit)
     run.streams["ensemble"].events[-1] = ended(reason, num_tokens)  # type: ignore[index]
     with pytest.raises(RequestError, match=message):
-        extended(run, cast("Ensemble", Checked()))
+        extended(run, cast("Ensemble", Spy()))

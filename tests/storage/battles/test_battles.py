@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -288,18 +289,12 @@ def test_a_new_visitor_gets_the_imports_of_two_databases(store: Store, other: St
 def test_an_imported_visitor_is_looked_at_once(store: Store, other: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     judged(store)
     judged(store, BOB)
-    hashed = list[str]()
-    is_own = visitors.is_pseudonym_of
-
-    def noted(visitor_key: str, pseudonym: str) -> bool:
-        hashed.append(pseudonym)
-        return is_own(visitor_key, pseudonym)
-
-    monkeypatch.setattr(visitors, "is_pseudonym_of", noted)
+    hashed = Mock(wraps=visitors.is_pseudonym_of)
+    monkeypatch.setattr(visitors, "is_pseudonym_of", hashed)
     other.import_records([], list(store.battles.export(BOB))).result()
     for _ in range(3):
         assert not other.has_imported(ALICE)
-    assert len(hashed) == 1
+    assert hashed.call_count == 1
     other.import_records([], list(store.battles.export())).result()
     assert other.has_imported(ALICE)
-    assert len(hashed) == 2, "what came since"
+    assert hashed.call_count == 2, "what came since"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -91,19 +92,13 @@ def test_sorting_by_length_and_by_share_ensembled(store: Store) -> None:
 def test_a_page_of_the_history_decrypts_its_own_runs_alone(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(9):
         keep(store, f"run {number}")
-    opened = list[bytes]()
-    decrypt_json = history.decrypt_json
-
-    def noted(key: bytes, encrypted: bytes) -> Any:
-        opened.append(encrypted)
-        return decrypt_json(key, encrypted)
-
-    monkeypatch.setattr(history, "decrypt_json", noted)
+    opened = Mock(wraps=history.decrypt_json)
+    monkeypatch.setattr(history, "decrypt_json", opened)
     for sort in SORTS:
         with statements(store.engine) as told:
             assert len(store.list_conversations(ALICE, HistoryFilter(sort=sort), 2, 3)) == 2
-        assert (len(opened), len(told)) == (2 * 2, 4), "prompts and beginnings of answers"
-        opened.clear()
+        assert (opened.call_count, len(told)) == (2 * 2, 4), "prompts and beginnings of answers"
+        opened.reset_mock()
 
 
 @pytest.mark.parametrize("forget", ["rename", "unname", "delete the run", "delete the visitor"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterator
+from unittest.mock import Mock
 
 import pytest
 
@@ -32,20 +32,6 @@ def steps_in(data: bytes) -> StoredSteps[TokenEvent]:
     return stored_events(lambda: data)
 
 
-@pytest.fixture
-def unpacked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bytes]]:
-    """The parts that were unpacked."""
-    found: list[bytes] = []
-    decompress = zlib.decompress
-
-    def note(data: bytes) -> bytes:
-        found.append(data)
-        return decompress(data)
-
-    monkeypatch.setattr(traces.zlib, "decompress", note)
-    return found
-
-
 @pytest.mark.parametrize("num_steps", [0, 1, 31, 32, 33, 100])
 def test_all_steps_come_back(num_steps: int) -> None:
     events = events_of(num_steps)
@@ -67,13 +53,15 @@ def test_an_outline_comes_back_with_all_that_is_drawn(num_steps: int) -> None:
     assert outline[num_steps // 2 :] == list(map(StepOutline.of, events[num_steps // 2 :]))
 
 
-def test_a_piece_of_a_long_outline_reads_one_part(unpacked: list[bytes]) -> None:
+def test_a_piece_of_a_long_outline_reads_one_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    unpacked = Mock(wraps=zlib.decompress)
+    monkeypatch.setattr(traces.zlib, "decompress", unpacked)
     steps, data = packed(events_of(6 * OUTLINED))
     outline = stored_outline(lambda: data)
     assert len(outline) == 6 * OUTLINED
-    assert not unpacked, "the number is told without a part"
+    assert not unpacked.called, "the number is told without a part"
     assert outline[OUTLINED : 2 * OUTLINED][0].text == f"word {OUTLINED} "
-    assert len(unpacked) == 1
+    assert unpacked.call_count == 1
     assert len(data) < len(steps) / 4
 
 
