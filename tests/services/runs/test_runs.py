@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
 from gac_app.config import MAX_PROMPT_CHARS
 from gac_app.decoding.loop.text import TextStream
-from gac_app.decoding.member import Member, Prompt
+from gac_app.decoding.member import Member
 from gac_app.decoding.trace.events import StepTrace, TokenEvent
 from gac_app.decoding.trace.serialise import step_from_json, step_to_json
 from gac_app.errors import RequestError
@@ -35,17 +36,10 @@ from tests.services.house import (
 )
 
 
-def test_each_member_tokenises_a_prompt_once(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    encoded = []
-    encode = Member.encode
-
-    def counted(member: Member, prompt: Prompt) -> list[int]:
-        encoded.append(member.name)
-        return encode(member, prompt)
-
-    monkeypatch.setattr(Member, "encode", counted)
-    answer(house.service())
-    assert sorted(encoded) == ["a", "b"], "though each answers in two streams"
+def test_each_member_tokenises_a_prompt_once(service: RunService) -> None:
+    with patch.object(Member, "encode", autospec=True, side_effect=Member.encode) as encode:
+        answer(service)
+    assert sorted(call.args[0].name for call in encode.mock_calls) == ["a", "b"], "though each answers in two streams"
 
 
 def test_who_follows_is_told_of_every_change_until_they_leave(house: House) -> None:

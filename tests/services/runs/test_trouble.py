@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from concurrent.futures import Future
-from pathlib import Path
+from contextlib import contextmanager
 from typing import Any
+from unittest.mock import Mock, patch
 
 import pytest
 
@@ -17,62 +19,38 @@ from gac_app.services.runs.live_runs import KEPT_RUNS
 from gac_app.services.runs.runs import RunService
 from gac_app.storage import AnswerRecord, RunStatus, Store
 from tests.clocks import HANG_S
-from tests.databases import database_in, sql
+from tests.databases import sql
 from tests.fakes import FakeModel, Fault
 from tests.services.house import ALICE, SHORT, House, answer, end_of, ended, fake_models, listed, texts, until
 
 
-class BrokenStore(Store):
-    """Refuses every write as a database does that went away; reads fail too."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(database_in(path), retry_s=0.1)
-        self.is_broken = True
-
-    def transact(self, work: Any) -> None:
-        if self.is_broken:
-            raise StorageError("the database went away")
-        super().transact(work)
-
-    def load_run(self, visitor_key: str, run_id: str) -> Any:
-        return self._read(super().load_run, visitor_key, run_id)
-
-    def conversation_runs(self, visitor_key: str, conversation_id: str) -> Any:
-        return self._read(super().conversation_runs, visitor_key, conversation_id)
-
-    def _read(self, method: Any, *arguments: str) -> Any:
-        if self.is_broken:
-            raise StorageError("the database went away")
-        return method(*arguments)
-
-
-@pytest.fixture
-def broken(tmp_path: Path) -> BrokenStore:
-    return BrokenStore(tmp_path / "broken.db")
+@contextmanager
+def away(store: Store) -> Iterator[None]:
+    """Within, a database that went away: it takes no write and gives no run."""
+    refuse = Mock(side_effect=StorageError("the database went away"))
+    with patch.multiple(store, transact=refuse, load_run=refuse, conversation_runs=refuse):
+        yield
 
 
 def test_without_a_database_a_run_is_answered_unsaved(
-    house: House, broken: BrokenStore, caplog: pytest.LogCaptureFixture
+    house: House, other: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
-    service = house.service(store=broken)
-
-    with caplog.at_level(logging.ERROR):
+    service = house.service(store=other)
+    with away(other), caplog.at_level(logging.ERROR):
         run = answer(service, "a very private prompt")
-
-    assert (run.status, run.is_saved) == (RunStatus.FINISHED, False)
-    assert texts(run) == texts(answer(house.service(), "a very private prompt"))
-    assert f"run {run.id} was not saved: the database went away" in caplog.text
-    assert "very private" not in caplog.text
-    assert service.history.find(ALICE, run.id) is run
-    assert service.history.steps(ALICE, run.id, "ensemble", 2)[0][2] == run.streams["ensemble"].steps[2]
-    with pytest.raises(StorageError, match="went away"):
-        service.history.vote(ALICE, run.id, "tie")
-    assert run.outcome is None
-    second = ended(service.start(ALICE, "Second?", SHORT, run.conversation_id))
-    fed = [message.content for message in second.streams["member:b"].messages]
-    assert fed == [run.prompt, run.streams["member:b"].text, "Second?"]
-    assert [one.id for one in service.history.conversation(ALICE, run.conversation_id)] == [run.id, second.id]
-    broken.is_broken = False
+        assert (run.status, run.is_saved) == (RunStatus.FINISHED, False)
+        assert texts(run) == texts(answer(house.service(), "a very private prompt"))
+        assert f"run {run.id} was not saved: the database went away" in caplog.text
+        assert "very private" not in caplog.text
+        assert service.history.find(ALICE, run.id) is run
+        assert service.history.steps(ALICE, run.id, "ensemble", 2)[0][2] == run.streams["ensemble"].steps[2]
+        with pytest.raises(StorageError, match="went away"):
+            service.history.vote(ALICE, run.id, "tie")
+        assert run.outcome is None
+        second = ended(service.start(ALICE, "Second?", SHORT, run.conversation_id))
+        fed = [message.content for message in second.streams["member:b"].messages]
+        assert fed == [run.prompt, run.streams["member:b"].text, "Second?"]
+        assert [one.id for one in service.history.conversation(ALICE, run.conversation_id)] == [run.id, second.id]
     kept = answer(service)
     assert (run.is_saved, kept.is_saved) == (False, True)
     assert [line.run_id for line in listed(service, ALICE)] == [kept.id]
@@ -82,12 +60,10 @@ def test_without_a_database_a_run_is_answered_unsaved(
 def test_a_run_that_lost_one_write_is_not_called_saved(
     error: Exception,
     house: House,
-    broken: BrokenStore,
+    other: Store,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    broken.is_broken = False
-
     def refuse(run_id: str, answer: AnswerRecord) -> Future[None]:
         if isinstance(error, ValueError):
             raise error
@@ -95,22 +71,18 @@ def test_a_run_that_lost_one_write_is_not_called_saved(
         failed.set_exception(error)
         return failed
 
-    monkeypatch.setattr(broken, "save_answer", refuse)
-    service = house.service(store=broken)
-
-    run = answer(service)
-
-    assert broken.flush()
+    monkeypatch.setattr(other, "save_answer", refuse)
+    run = answer(house.service(store=other))
+    assert other.flush()
     assert run.is_saved is False, "whatever went well afterwards"
     until(lambda: f"run {run.id}" in caplog.text, "for the log")
     assert "xyzzy" not in caplog.text
 
 
-def test_finished_runs_do_not_fill_the_memory(house: House, broken: BrokenStore) -> None:
-    service = house.service([FakeModel("a", 1)], store=broken)
-    runs = [answer(service, max_new_tokens=1) for _ in range(KEPT_RUNS + 3)]
-
-    broken.is_broken = False
+def test_finished_runs_do_not_fill_the_memory(house: House, other: Store) -> None:
+    service = house.service([FakeModel("a", 1)], store=other)
+    with away(other):
+        runs = [answer(service, max_new_tokens=1) for _ in range(KEPT_RUNS + 3)]
     with pytest.raises(NotFoundError):
         service.history.find(ALICE, runs[0].id)
     assert service.history.find(ALICE, runs[-1].id) is runs[-1]
