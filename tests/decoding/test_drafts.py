@@ -181,8 +181,10 @@ def test_drafts_are_made_where_the_text_stays_the_same(
     with patch.multiple(Model, is_chunk_invariant=is_invariant, is_chunk_consistent=is_consistent):
         found, fixed = (when(members, is_reproducible=is_fixed) for is_fixed in (False, True))
         alone = when(members[:1], is_reproducible=False)
+        views = when([members[0]] * 2, is_reproducible=False)
     assert (found, alone) == (expected, "never")
     assert fixed != "in turn" or is_invariant, "in turn, passes of several ids would show"
+    assert views != "in turn" or "speculation" in how, "of one model, no draft costs less than what it saves"
 
 
 @pytest.mark.parametrize("how", [{"max_new_tokens": 1}, {}], ids=["one token", "no faster"])

@@ -37,22 +37,6 @@ ASKED_RARELY: dict[str, Any] = {"mode": "gate", "threshold": 0.3, "max_new_token
 NEVER_ASKED: dict[str, Any] = {**ASKED_RARELY, "threshold": 0.0}
 
 
-@pytest.fixture
-def threaded() -> Iterator[Any]:
-    """Ensembles of members in threads, closed at the end."""
-    made: list[tuple[list[FakeModel], Ensemble]] = []
-
-    def threaded(models: list[FakeModel], **how: Any) -> Ensemble:
-        made.append((models, ensemble_of(models, config_of([m.name for m in models], {**how, "gate_policy": "eager"}))))
-        return made[-1][1]
-
-    yield threaded
-    for models, ensemble in made:
-        for model in models:
-            model.released.set()
-        ensemble.close()
-
-
 @pytest.mark.parametrize("alignment", ALIGNMENTS)
 def test_every_pass_is_counted(alignment: str) -> None:
     models = [FakeModel("a", 1), FakeModel("b", 2)]
@@ -71,14 +55,22 @@ def gate_before_one_that_hangs(from_read: int) -> list[FakeModel]:
     return [gate, other]
 
 
-def test_a_pass_that_nobody_waits_for_delays_nobody(threaded: Any) -> None:
+def test_a_pass_that_nobody_waits_for_delays_nobody() -> None:
     models = gate_before_one_that_hangs(from_read=1)
-    ensemble = threaded(models, step_timeout_s=WAIT_S, **NEVER_ASKED)
-    steps, finished = decoded(ensemble, prompt="the model", **NEVER_ASKED)
+    config = config_of(["a", "b"], {**NEVER_ASKED, "step_timeout_s": WAIT_S, "gate_policy": "eager"})
+    with closing(ensemble_of(models, config)) as ensemble:
+        steps, finished = decoded(ensemble, prompt="the model", **NEVER_ASKED)
+        models[1].released.set()
     assert models[1].is_hanging.is_set()
     assert (len(steps), finished.reason) == (24, FinishReason.LENGTH)
     assert finished.members["b"].num_forwards == 2
     assert finished.members["b"].num_tokens_read > 2
+
+
+@pytest.fixture
+def pair() -> Iterator[Ensemble]:
+    with closing(ensemble_of([FakeModel("a", 1), FakeModel("b", 2)])) as ensemble:
+        yield ensemble
 
 
 class Alone:
@@ -107,9 +99,9 @@ class Alone:
         return len(model.batches)
 
 
-def test_a_member_reads_along_and_drafts_only_while_alone(threaded: Any) -> None:
+def test_a_member_reads_along_and_drafts_only_while_alone(pair: Ensemble) -> None:
     assert Settings().gate_policy == "auto"
-    answer = Alone(threaded([FakeModel("a", 1), FakeModel("b", 2)]))
+    answer = Alone(pair)
     answer.num_passes()
     [sequence] = list(answer.member._opened)
     assert sequence.is_awaited
@@ -130,9 +122,8 @@ def test_who_cannot_read_ahead_reads_only_what_is_asked() -> None:
     assert finished.members["b"].num_forwards == 0
 
 
-def test_members_in_one_place_do_not_read_along(threaded: Any) -> None:
-    apart = threaded([FakeModel("a", 1), FakeModel("b", 2)])
-    answer = Alone(Ensemble(list(apart.members.values()), apart.config, devices_disjoint=False))
+def test_members_in_one_place_do_not_read_along(pair: Ensemble) -> None:
+    answer = Alone(Ensemble(list(pair.members.values()), pair.config, devices_disjoint=False))
     assert answer.num_passes() == 0
     answer.events.close()
 
@@ -147,8 +138,8 @@ class Unheard(InlineMember):
         return under_way
 
 
-def test_a_read_that_is_asked_for_is_awaited(threaded: Any) -> None:
-    member = threaded([FakeModel("a", 1)]).members["a"]
+def test_a_read_that_is_asked_for_is_awaited(pair: Ensemble) -> None:
+    member = pair.members["a"]
     context = MemberContext(member, member.open(member.encode("the model"), LOCAL))
     context.reads.sequence.is_awaited = False
     context.ask()

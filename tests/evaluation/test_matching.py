@@ -18,7 +18,6 @@ from gac_app.evaluation.tasks.task import load_task
     ("answer", "accepted", "match", "expected"),
     [
         ("The  Beatles!", "beatles", "words", True),
-        ("sunset blvd", "Sunset Blvd.", "words", True),
         ("Beatles, the", "The Beatles", "words", True),
         ("The Beatles band", "The Beatles", "words", False),
         ("", "The", "words", False),
@@ -35,7 +34,6 @@ from gac_app.evaluation.tasks.task import load_task
         (".5", "0.5", "number", True),
         ("$.50", "0.5", "number", True),
         (".5", "5", "number", False),
-        ("-.5", "-0.5", "number", True),
         ("1,200", "1200", "number", True),
         ("$12.50", "12.5", "number", True),
         ("12%.", "12", "number", True),

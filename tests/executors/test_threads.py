@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from gac_app.decoding.contexts import get_within
 from gac_app.errors import MemberError
 from gac_app.executors import batch_scheduler, threads
 from gac_app.executors.fair_queue import ReadCommand
@@ -78,16 +79,13 @@ def test_who_read_last_is_waited_for_beside_what_was_left(make: Make, monkeypatc
     assert passes[:2] == [["a", "b"], ["a", "b"]]
 
 
-def test_a_wait_that_is_over_as_it_begins_ends(make: Make) -> None:
+def test_a_wait_that_is_over_as_it_begins_ends() -> None:
     """`SimpleQueue.get` may wait for ever then, before Python 3.13."""
-    member = make(FakeModel("a"))
-    member.close()
 
     def wait_often() -> None:
         for _ in range(100_000):
-            member._commands = queue.SimpleQueue()
             with suppress(queue.Empty):
-                member._command_within(1e-9)
+                get_within(queue.SimpleQueue[None](), 1e-9)
 
     waiting = threading.Thread(target=wait_often, daemon=True)
     waiting.start()

@@ -92,13 +92,6 @@ def test_the_steps_of_views_share_a_forward_pass() -> None:
         assert sum(model.batches) == sum(usage.num_forwards for usage in finished.members.values())
 
 
-def test_views_do_not_draft_for_each_other(model: FakeModel, ensemble: Ensemble) -> None:
-    model.is_chunk_consistent = True
-    finished_of(ensemble, "Say it.")
-    steps, _ = steps_and_end(ensemble.generate("Say it."))
-    assert not any(step.is_drafted for step in steps)
-
-
 def test_the_base_has_room_for_its_views(monkeypatch: pytest.MonkeyPatch) -> None:
     """In the plan of where it fits, too."""
     [loaded], asked = config_with(*VIEWS).loaded, list[MemberConfig]()
