@@ -83,18 +83,11 @@ def ensemble_of_case(draw: random.Random) -> Ensemble:
             models.append(RandomModel(name, seed, sharpness=draw.choice((3.0, 6.0)), context_length=length))
     has_view = draw.random() < 0.15
     config = config_of([*names, "v"] if has_view else names)
-    members = ensemble_of(
-        models,
-        config,
-        lambda model, mapping: ToldMember(model, mapping, 20) if kind == "told" else kind(model, mapping),
-    ).members
-    found = list(members.values())
+    make = (lambda model, mapping: ToldMember(model, mapping, 20)) if kind == "told" else kind
+    found = list(ensemble_of(models, config, make).members.values())
     if has_view:
-        found.append(
-            ViewMember(
-                found[-1], MemberConfig(name="v", source="random:0", of=found[-1].name, system_prompt="the word")
-            )
-        )
+        view = MemberConfig(name="v", source="random:0", of=found[-1].name, system_prompt="the word")
+        found.append(ViewMember(found[-1], view))
     return Ensemble(found, config)
 
 

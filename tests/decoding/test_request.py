@@ -128,10 +128,8 @@ def test_a_document_by_ids_is_read_by_every_member() -> None:
     assert (request.prompt, request.alone) == ("the end é", None)
     assert request.ids == [member.encode("the end é") for member in request.members]
     alone = one.raw_request([5, 6], settings, alone="b")
-    assert (alone.ids, alone.prompt) == (
-        [[5, 6]],
-        one.members["b"].mapping.vocabulary.decode([5, 6]).decode("utf-8", "replace"),
-    )
+    text = one.members["b"].mapping.vocabulary.decode([5, 6]).decode("utf-8", "replace")
+    assert (alone.ids, alone.prompt) == ([[5, 6]], text)
     assert one.raw_request([], settings, alone=None).ids == one.raw_request("", settings, alone=None).ids
     with pytest.raises(RequestError, match=f"prompt: {union.end_id} ends an answer, so no prompt can have it"):
         one.raw_request([*ids, union.end_id], settings, alone=None)

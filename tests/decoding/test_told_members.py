@@ -64,11 +64,8 @@ def told(models: list[Model], sizes: list[int], tellers: list[Teller] | None = N
 
     def member(model: Model, mapping: VocabMapping) -> Member:
         size, teller = next(given)
-        return (
-            ToldMember(model, mapping, min(size, len(model.vocabulary)), teller)
-            if size
-            else InlineMember(model, mapping)
-        )
+        told_at_first = min(size, len(model.vocabulary))
+        return ToldMember(model, mapping, told_at_first, teller) if size else InlineMember(model, mapping)
 
     return ensemble_of(models, config_of([model.name for model in models]), member)
 
@@ -132,9 +129,7 @@ def test_bounds_hold_what_they_bound(seed: int, num: int, weight: float) -> None
             assert (low_B - 1e-6 <= exact_B).all()
             assert (exact_B <= high_B + 1e-6).all()
         _, (least_B, most_B) = found.prefix_mass_bounds(ranges)
-        assert (most_B <= 1.001 * (least_B + found.unseen_mass)).all(), (
-            "no more than all tokens have that were not told"
-        )
+        assert (most_B <= 1.001 * (least_B + found.unseen_mass)).all(), "no more than all untold tokens have"
     weights = {"m0": weight, "m1": 1 - weight}
     surely, maybe = boundary_conflicts(whole, weights, union), boundary_conflicts(partial, weights, union)
     assert surely is not None

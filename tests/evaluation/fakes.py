@@ -74,7 +74,17 @@ class FakeEnsemble:
             said = self.says[key]
             if isinstance(said, Exception):
                 raise said
-            yield _finished(said)
+            is_failure = isinstance(said, FinishReason)  # itself a kind of str
+            yield FinishedEvent(
+                reason=FinishReason(said) if is_failure else FinishReason.STOP,
+                text=" Rome" if is_failure else said,
+                num_tokens=4,
+                num_ensembled=1,
+                ttft_s=0.5,
+                seconds=2.0,
+                members={"a": MemberUsage(4, 20, 1.0), "b": MemberUsage(1, 20, 0.25)},
+                detail="b: broke" if is_failure else "",
+            )
 
     def score(
         self,
@@ -110,17 +120,3 @@ class FakeEnsemble:
         finally:
             with self._lock:
                 self._under_way -= 1
-
-
-def _finished(said: str | FinishReason) -> FinishedEvent:
-    is_failure = isinstance(said, FinishReason)  # itself a kind of str
-    return FinishedEvent(
-        reason=FinishReason(said) if is_failure else FinishReason.STOP,
-        text=" Rome" if is_failure else said,
-        num_tokens=4,
-        num_ensembled=1,
-        ttft_s=0.5,
-        seconds=2.0,
-        members={"a": MemberUsage(4, 20, 1.0), "b": MemberUsage(1, 20, 0.25)},
-        detail="b: broke" if is_failure else "",
-    )

@@ -57,13 +57,13 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def study(folder: Path, *arguments: str) -> Result:
+def study(folder: Path, *arguments: str, name: str = "study") -> Result:
     environment = {"GAC_CACHE": str(folder / "cache")}
-    return CliRunner().invoke(app, ["study", str(folder / "study.yaml"), *arguments], env=environment)
+    return CliRunner().invoke(app, ["study", str(folder / f"{name}.yaml"), *arguments], env=environment)
 
 
-def done(folder: Path, *arguments: str) -> Result:
-    result = study(folder, *arguments)
+def done(folder: Path, *arguments: str, name: str = "study") -> Result:
+    result = study(folder, *arguments, name=name)
     assert result.exit_code == 0, f"{result.output}\n{result.exception!r}"
     return result
 
@@ -265,8 +265,8 @@ def test_it_fits_the_gpus_that_it_names(devices: str, places: list[str], devices
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("recipe", "study", "tasks"), [("8b", "study", 2), ("pay", "pay", 3)])
-def test_it_runs_in_miniature_with_random_weights(recipe: str, study: str, tasks: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("recipe", "name", "tasks"), [("8b", "study", 2), ("pay", "pay", 3)])
+def test_it_runs_in_miniature_with_random_weights(recipe: str, name: str, tasks: int, tmp_path: Path) -> None:
     shutil.copytree(EXAMPLES / f"study-{recipe}", tmp_path, dirs_exist_ok=True)
     members = yaml.safe_load((tmp_path / "members.yaml").read_text())
     for seed, member in enumerate(members["members"]):
@@ -275,13 +275,10 @@ def test_it_runs_in_miniature_with_random_weights(recipe: str, study: str, tasks
     (tmp_path / "members.yaml").write_text(yaml.safe_dump(members))
     for task in tmp_path.glob("[gm]*.yaml"):
         task.write_text(re.sub(r"max_new_tokens: \d+", "max_new_tokens: 8", task.read_text()))
-    for name in ("gsm8k", "mbpp", "triviaqa"):
+    for asked in ("gsm8k", "mbpp", "triviaqa"):
         questions = [{"id": str(n), "question": f"What is {n} and 1?", "answers": [str(n + 1)]} for n in range(4)]
-        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, questions)))
-    done = CliRunner().invoke(
-        app, ["study", str(tmp_path / f"{study}.yaml")], env={"GAC_CACHE": str(tmp_path / "cache")}
-    )
-    assert done.exit_code == 0, done.exception
-    page = (tmp_path / f"{study}.md").read_text()
+        (tmp_path / f"{asked}.jsonl").write_text("\n".join(map(json.dumps, questions)))
+    done(tmp_path, name=name)
+    page = (tmp_path / f"{name}.md").read_text()
     assert page.count("### Held out, judged once") == tasks
     assert "gate@0.9" in page

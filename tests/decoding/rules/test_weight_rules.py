@@ -32,18 +32,14 @@ PRIOR = {"a": 0.25, "b": 0.75}
 
 def test_entropy_by_hand() -> None:
     """Entropies of ln 2 and ln 4, so that the weights of equals are as 1/2 and 1/4."""
-    distributions = {
-        "a": TokenDistribution(torch.tensor([0.5, 0.5, 0, 0])),
-        "b": TokenDistribution(torch.tensor([0.25] * 4)),
-    }
-    unsure = {"a": distributions["b"], "b": TokenDistribution(torch.tensor([0.125] * 8))}
-    even = {"a": 0.5, "b": 0.5}
-    assert StepWeights(even, Entropy()).of(["a", "b"], distributions.__getitem__) == pytest.approx(
-        {"a": 2 / 3, "b": 1 / 3}
-    )
-    sharp = StepWeights(even, Entropy(temperature=0.5)).of(["a", "b"], distributions.__getitem__)
-    assert sharp == pytest.approx({"a": 4 / 5, "b": 1 / 5})
-    sharpest = StepWeights(even, Entropy(temperature=0.0011)).of(["a", "b"], unsure.__getitem__)
+    sure, less, least = (TokenDistribution(torch.tensor([1 / num] * num)) for num in (2, 4, 8))
+
+    def weights(rule: Entropy, a: TokenDistribution, b: TokenDistribution) -> dict[str, float]:
+        return StepWeights({"a": 0.5, "b": 0.5}, rule).of(["a", "b"], {"a": a, "b": b}.__getitem__)
+
+    assert weights(Entropy(), sure, less) == pytest.approx({"a": 2 / 3, "b": 1 / 3})
+    assert weights(Entropy(temperature=0.5), sure, less) == pytest.approx({"a": 4 / 5, "b": 1 / 5})
+    sharpest = weights(Entropy(temperature=0.0011), less, least)
     assert sharpest == pytest.approx({"a": 1, "b": 0}), "also where exp(-H / t) of both is no float"
 
 
