@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import ast
+import re
 import threading
 import zlib
 from contextlib import suppress
@@ -11,10 +13,12 @@ from sqlalchemy import DateTime
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.orm import Session
 
+import gac_app
 from gac_app.errors import DamagedError, NotFoundError, StorageError
 from gac_app.storage import RunStatus, Store
 from gac_app.storage.database.database import DeletedIds, when_written
 from gac_app.storage.database.tables import UtcDateTime
+from gac_app.storage.database.visitors import is_pseudonym_of, new_pseudonym
 from tests.databases import sql
 from tests.storage.samples import ALICE, BOB, answer, listed, new_id, new_run
 
@@ -147,3 +151,22 @@ def test_a_damaged_result_is_listed_without_a_head(store: Store, path: Path) -> 
             store.load_study(ALICE, study_id)
         store.delete_study(ALICE, study_id).result()
     assert store.list_studies(ALICE) == []
+
+
+def test_only_the_key_tells_whose_a_pseudonym_is() -> None:
+    found = {new_pseudonym(ALICE) for _ in range(100)}
+    assert len(found) == 100
+    assert all(len(one) == 32 and is_pseudonym_of(ALICE, one) for one in found)
+    assert not any(is_pseudonym_of(BOB, one) for one in found)
+    assert not any(is_pseudonym_of(ALICE, one) for one in ("7", "", "f" * 32, "é" * 40))
+
+
+def test_keys_are_compared_in_constant_time() -> None:
+    secret = re.compile(r"(\w*\.)*(owner|proof|visitor_key)|(owner_of|_proof)\(.*\)")
+    for folder in ("services", "storage", "server", "ui"):
+        for path in (Path(gac_app.__file__).parent / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if not isinstance(node, ast.Compare) or not isinstance(node.ops[0], ast.Eq | ast.NotEq):
+                    continue
+                sides = [node.left, *node.comparators]
+                assert not any(secret.fullmatch(ast.unparse(side)) for side in sides), f"{path}: {ast.unparse(node)}"
