@@ -27,19 +27,14 @@ def fetch(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """
     checked = load(config)
     files = _fetch(checked)
-    _prepare(checked, files)
-    if as_json:
-        typer.echo(json.dumps({name: str(found.path) for name, found in files.items()}))
-
-
-def _prepare(config: Config, files: dict[str, ModelFiles]) -> None:
     from gac_app.models.factory import prepare
     from gac_app.models.hardware import detect_devices, plan
 
-    placements = plan(config.members, detect_devices()).placements
-    for member in config.members:
-        if found := files.get(member.name):
-            prepare(member, found, placements[member.name].device, cache_dir(config))
+    placements = plan(checked.members, detect_devices()).placements
+    for name, found in files.items():
+        prepare(checked.member(name), found, placements[name].device, cache_dir(checked))
+    if as_json:
+        typer.echo(json.dumps({name: str(found.path) for name, found in files.items()}))
 
 
 def _fetch(config: Config) -> dict[str, ModelFiles]:

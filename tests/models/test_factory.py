@@ -32,10 +32,6 @@ def test_a_gguf_file_runs_on_llama_cpp(gguf: Path, tmp_path: Path) -> None:
     assert (model.name, model.context_length, model.chat_stop_strings) == ("tiny", 64, ("\nUser:",))
 
 
-def test_the_config_may_choose_transformers_for_a_gguf_file(gguf: Path, tmp_path: Path) -> None:
-    assert isinstance(load_member(gguf, tmp_path, backend="transformers"), TransformersModel)
-
-
 @pytest.mark.parametrize("trouble", [LlamaCppMissingError("no wheel"), ProbeCrashed("signal 4")])
 def test_without_llama_cpp_it_is_transformers_and_that_is_said(
     trouble: ModelLoadError,

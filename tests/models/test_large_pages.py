@@ -8,6 +8,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -119,23 +120,23 @@ def test_a_page_shared_with_others_is_moved_in_small_ones(file: Path, page: int)
 
 def test_who_reads_meanwhile_always_finds_the_same(file: Path) -> None:
     mapped, expected = np.memmap(file, np.uint8, mode="r"), file.read_bytes()
-    done, found = threading.Event(), []
+    done = threading.Event()
 
-    def read() -> None:
-        while not done.is_set():
-            found.append(mapped.tobytes() == expected)
+    def read() -> list[bool]:
+        return [mapped.tobytes() == expected for _ in iter(done.is_set, True)]
 
-    reader = threading.Thread(target=read)
-    reader.start()
-    for _ in range(3):
-        with in_large_pages(file, mapped):
-            mapped_again = np.memmap(file, np.uint8, mode="r")
-        assert mapped_again.tobytes() == expected
-    done.set()
-    reader.join()
+    with ThreadPoolExecutor(1) as reader:
+        reading = reader.submit(read)
+        try:
+            for _ in range(3):
+                with in_large_pages(file, mapped):
+                    mapped_again = np.memmap(file, np.uint8, mode="r")
+                assert mapped_again.tobytes() == expected
+        finally:
+            done.set()
 
-    assert found
-    assert all(found)
+    assert reading.result()
+    assert all(reading.result())
 
 
 def test_where_there_is_no_room_all_stays(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -203,18 +203,13 @@ def test_gemmas_vocabulary_and_plain_layout(real: LlamaCppModel) -> None:
 
 
 _OPEN_AT_ONCE = """
-import threading
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 from gac_app.models.llama_cpp.library import library
 
-barrier, opened = threading.Barrier(8), []
-
-def open_library():
-    barrier.wait()
-    opened.append(library())
-
-threads = [threading.Thread(target=open_library) for _ in range(8)]
-for thread in threads: thread.start()
-for thread in threads: thread.join()
+barrier = Barrier(8)
+with ThreadPoolExecutor(8) as pool:
+    opened = list(pool.map(lambda _: (barrier.wait(), library())[1], range(8)))
 print(len({id(library) for library in opened}))
 """
 

@@ -40,7 +40,8 @@ def _convert(gguf: Path, folder: Path) -> None:
             tokenizer = AutoTokenizer.from_pretrained(**file)
             model = AutoModelForCausalLM.from_pretrained(**file, config=config, dtype=torch.float32)
     except Exception as error:  # a damaged file can fail anywhere in several libraries
-        raise ModelLoadError(f"{gguf.name}: transformers cannot read this GGUF file: {_first_line(error)}") from error
+        said = f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
+        raise ModelLoadError(f"{gguf.name}: transformers cannot read this GGUF file: {said}") from error
     # With these two set, the model counts as quantised and refuses to be saved.
     model.hf_quantizer = None
     del model.config.quantization_config
@@ -61,7 +62,3 @@ def _lists_read_once() -> Iterator[None]:
         yield
     finally:
         gguf.GGUFReader = reader
-
-
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"

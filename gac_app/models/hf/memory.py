@@ -115,14 +115,9 @@ def _spread(model: Any, quantization: str, limits: ByDevice) -> tuple[Mapping[st
     if not set(found.values()) <= keys.keys():
         return None  # accelerate put the rest on the disk
     device_map = {module: keys[key] for module, key in found.items()}
-    return device_map, _taken(_sizes(model, quantization), device_map)
-
-
-def _taken(sizes: Mapping[str, float], device_map: Mapping[str, str]) -> ByDevice:
-    """Bytes of weights on each device."""
     taken: Counter[str] = Counter()
-    for name, size in sizes.items():
+    for name, size in _sizes(model, quantization).items():
         parts = name.split(".")
         module = next(part for num in range(len(parts), -1, -1) if (part := ".".join(parts[:num])) in device_map)
         taken[device_map[module]] += math.ceil(size)
-    return taken
+    return device_map, taken

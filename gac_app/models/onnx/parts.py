@@ -53,7 +53,8 @@ def onnx_parts(gguf: Path, cache_dir: Path, untried: list[Path] | None = None) -
     facts = (_FORMAT, versions, _processor())
     folder = cache_dir / "onnx"
     target = kept(gguf, folder, *facts)
-    if target and _did_not_finish(target) and time.time() - target.stat().st_mtime > _AGAIN_S:
+    has_verdict = target and any((target / name).exists() for name in (GRAPH_FILE, _WHY_FILE))
+    if target and not has_verdict and time.time() - target.stat().st_mtime > _AGAIN_S:
         shutil.rmtree(target, ignore_errors=True)
         target = None
     if target is None and untried is not None:
@@ -68,10 +69,6 @@ def onnx_parts(gguf: Path, cache_dir: Path, untried: list[Path] | None = None) -
             logger.info("%s is llama.cpp's: %s", gguf.name, error)
             return None
     return target if (target / GRAPH_FILE).exists() else None
-
-
-def _did_not_finish(made: Path) -> bool:
-    return not any((made / name).exists() for name in (GRAPH_FILE, _WHY_FILE))
 
 
 def _processor() -> str:
