@@ -54,7 +54,12 @@ def measure_many(bench: Workbench) -> list[Row]:
 
 def measure_views(bench: Workbench) -> list[Row]:
     """Milliseconds per token of three views of the gate's model at every step, against that of one of them alone."""
-    config = with_three_views(bench.config)
+    gate = bench.config.member(bench.config.settings.gate)
+    members = [
+        MemberConfig.model_validate({**dict(gate), "name": f"view {number}", "of": gate.name, "system_prompt": text})
+        for number, text in enumerate(_SYSTEM_PROMPTS, start=1)
+    ]
+    config = Config(members=(gate, *members), plugins=bench.config.plugins, cache_dir=bench.config.cache_dir)
     views = config.member_names[1:]
     settings = bench.settings(config, members=views, gate=views[0])
     with closing(bench.loaded(config)) as ensemble:
@@ -65,13 +70,3 @@ def measure_views(bench: Workbench) -> list[Row]:
         three, one = interleaved(bench.prompts, ms_per_token, partial(ms_per_token, alone=views[0]))
     note = f"ms/token: {median(three):.1f}, one {median(one):.1f}"
     return [Row.ratio("three views ÷ one", three, one, Target("<=", 1.6), note)]
-
-
-def with_three_views(config: Config) -> Config:
-    """A configuration of the gate alone and three views of it."""
-    gate = config.member(config.settings.gate)
-    views = [
-        MemberConfig.model_validate({**dict(gate), "name": f"view {number}", "of": gate.name, "system_prompt": text})
-        for number, text in enumerate(_SYSTEM_PROMPTS, start=1)
-    ]
-    return Config(members=(gate, *views), plugins=config.plugins, cache_dir=config.cache_dir)

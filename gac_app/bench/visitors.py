@@ -76,7 +76,10 @@ class Crowd:
 
 def measure(bench: Workbench) -> list[Row]:
     """The curve, and what is expected of it."""
-    config = with_places(bench.config)
+    # As many answers decode at once, with sequences for all of them.
+    members = tuple(member.model_copy(update={"max_sequences": 2 * _PLACES + 4}) for member in bench.config.members)
+    server = bench.config.server.model_copy(update={"max_running": _PLACES, "max_waiting": max(NUMBERS)})
+    config = bench.config.model_copy(update={"members": members, "server": server})
     with closing(bench.loaded(config)) as ensemble, run_service(config, ensemble) as service:
         completions = Completions(service)
         crowds = {number: crowd_of(completions, config, number, _BEGIN_S, _COUNTED_S) for number in NUMBERS}
@@ -104,13 +107,6 @@ def run_service(config: Config, ensemble: Ensemble) -> Iterator[RunService]:
         service = RunService(config, store)
         service.members.use(ensemble)
         yield service
-
-
-def with_places(config: Config) -> Config:
-    """A configuration by which so many answers decode at once, with sequences for all of them."""
-    members = tuple(member.model_copy(update={"max_sequences": 2 * _PLACES + 4}) for member in config.members)
-    server = config.server.model_copy(update={"max_running": _PLACES, "max_waiting": max(NUMBERS)})
-    return config.model_copy(update={"members": members, "server": server})
 
 
 def crowd_of(completions: Completions, config: Config, number: int, begin_s: float, counted_s: float) -> Crowd:
