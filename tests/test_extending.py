@@ -126,11 +126,8 @@ def test_rules_of_ones_own_are_on_the_page(config: Config) -> None:
     spec = {item["name"]: item for item in spec_of(config)}
     assert {"first-only", "trimmed"} < dict(spec["combine"]["choices"]).keys()
     assert "second-thought" in dict(spec["gate_rule"]["choices"])
-    assert (spec["gate_rule.second-thought.rank"]["kind"], spec["gate_rule.second-thought.rank"]["max"]) == (
-        "whole",
-        16,
-    )
-    assert (spec["combine.trimmed.least"]["kind"], spec["combine.trimmed.least"]["label"]) == ("share", "Least")
+    rank, least = spec["gate_rule.second-thought.rank"], spec["combine.trimmed.least"]
+    assert (rank["kind"], rank["max"], least["kind"], least["label"]) == ("whole", 16, "share", "Least")
     changes = changes_from(config, {"combine": "trimmed", "combine.trimmed.least": 0.02})
     assert changes == {"combine": "trimmed", "combine_params": {"least": 0.02}}
     assert "trimmed mean, least 0.02" in settings_in_words(config.settings_from(changes))
