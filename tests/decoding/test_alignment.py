@@ -16,7 +16,6 @@ from gac_app.decoding.alignment.boundary_conflict import (
     extends_beyond,
     surely_ends,
 )
-from gac_app.decoding.distribution.read_result import MemberStep
 from gac_app.decoding.distribution.token_distribution import TokenDistribution
 from gac_app.models.random_model import RandomModel
 from gac_app.vocab.union import UnionVocabulary
@@ -27,20 +26,14 @@ from tests.examples import FEW
 SPACES = UnionVocabulary([b" ", b"   ", b"    ", b"x", b"\xe6", "日".encode(), "本".encode()])
 
 
-def member_step(
+def distribution(
     union: UnionVocabulary, probs: dict[bytes, float], partial_probs: dict[bytes, float] | None = None
-) -> Any:
+) -> TokenDistribution:
     probs_U = torch.zeros(len(union))
     for token, prob in probs.items():
         probs_U[union.ids[token] if token else union.end_id] = prob
     partial_ids = {union.ids[token]: prob for token, prob in (partial_probs or {}).items()}
-    return MemberStep(TokenDistribution(probs_U, partial_ids), num_read=1, seconds=0.0)
-
-
-def contested_ranges(steps: dict[str, Any], weights: dict[str, float], union: UnionVocabulary) -> list[range]:
-    found = boundary_conflicts({name: step.distribution for name, step in steps.items()}, weights, union) or []
-    assert all(one.is_sure for one in found), "of whole distributions"
-    return [one.ids for one in found]
+    return TokenDistribution(probs_U, partial_ids)
 
 
 @pytest.mark.parametrize(
@@ -80,25 +73,26 @@ def test_whether_a_token_ends_at_a_beginning() -> None:
         (0.89, False, False),
         (0.91, False, True),
     ):
-        distribution = member_step(SPACES, {b"   ": 0.5 * share, b"    ": 0.5 * (1 - share), b"x": 0.5}).distribution
-        assert (extends_beyond(distribution, ids), surely_ends(distribution, ids.start, 0.5)) == (goes_beyond, does_end)
-    partial = member_step(SPACES, {b"   ": 1.0}, {b"   ": 0.95}).distribution  # what goes on does not end
+        known = distribution(SPACES, {b"   ": 0.5 * share, b"    ": 0.5 * (1 - share), b"x": 0.5})
+        assert (extends_beyond(known, ids), surely_ends(known, ids.start, 0.5)) == (goes_beyond, does_end)
+    partial = distribution(SPACES, {b"   ": 1.0}, {b"   ": 0.95})  # what goes on does not end
     assert (extends_beyond(partial, ids), surely_ends(partial, ids.start, 1.0)) == (True, False)
 
 
 def test_only_likely_or_partial_beginnings_are_contested() -> None:
     union = UnionVocabulary([b"a", b"ab", b"b", b"ba", *(b"c%d" % number for number in range(8))])
     likely = {b"c%d" % number: 0.11 for number in range(7)} | {b"b": 0.1, b"ba": 0.03, b"a": 0.1}
-    other = member_step(union, {b"ab": 0.0009, b"ba": 0.0009, b"": 0.9982})
+    other = distribution(union, {b"ab": 0.0009, b"ba": 0.0009, b"": 0.9982})
     for probs, partial, weight, found in (
         ({b"a": 0.0008, b"b": 0.9992}, {}, 0.5, []),
         ({b"a": 0.002, b"b": 0.998}, {}, 0.5, [b"a"]),
         ({b"a": 0.0009, b"b": 0.9991}, {b"a": 0.0001}, 0.5, [b"a"]),
         (likely, {}, 0.01, [b"a"]),  # the eight likeliest, the first of equals
     ):
-        steps = {"one": member_step(union, probs, partial), "other": other}
-        ranges = contested_ranges(steps, {"one": weight, "other": 1 - weight}, union)
-        assert [union.tokens[ids.start] for ids in ranges] == found
+        both = {"one": distribution(union, probs, partial), "other": other}
+        conflicts = boundary_conflicts(both, {"one": weight, "other": 1 - weight}, union) or []
+        assert all(one.is_sure for one in conflicts), "of whole distributions"
+        assert [union.tokens[one.ids.start] for one in conflicts] == found
 
 
 # --- the paper's alignment, as a slow and obvious loop

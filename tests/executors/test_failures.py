@@ -66,16 +66,11 @@ def decoded(ensemble: Ensemble, branch: Branch | None = None) -> tuple[list[Step
 
 
 def comparable(steps: list[StepTrace]) -> list[Any]:
-    return [
-        (
-            s.token,
-            pytest.approx(s.prob),
-            s.is_ensembled,
-            s.winner,
-            [(m.member, pytest.approx(m.weight), m.rank) for m in s.members],
-        )
-        for s in steps
-    ]
+    found = []
+    for step in steps:
+        members = [(member.member, pytest.approx(member.weight), member.rank) for member in step.members]
+        found.append((step.token, pytest.approx(step.prob), step.is_ensembled, step.winner, members))
+    return found
 
 
 @pytest.mark.slow

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from gac_app.charts import Panel, Series, Spec, line_charts
 from gac_app.config import Config
 from gac_app.errors import Phrase, RequestError
-from gac_app.evaluation.running import Graded, System, SystemReport, parse_system, summarise
+from gac_app.evaluation.running import System, SystemReport, parse_system, summarise
 from gac_app.evaluation.studies.evaluator import Evaluator
 from gac_app.evaluation.studies.result import StudyResult, compared, failure, share, table_of
 from gac_app.evaluation.studies.study import QuestionStudy
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from gac_app.decoding.ensemble import Ensemble
 
 Point = tuple[float, ...]
-Ask = Callable[[Sequence[System], Sequence[Question]], Mapping[System, Sequence[Graded]]]
 
 _TENTHS, _QUARTERS = 10, 4  # steps of the grid for two members, and for more
 _LEAD_IN = "\n"  # a first token can only be predicted after some text
@@ -87,7 +86,7 @@ class Weights(QuestionStudy):
             raise RequestError("weights", "have nothing to weigh: there is only one member")
         both = development, held_out = halves(asked)
         suffix = suffix_of(self.options, config)
-        tried = accuracies_on_grid(config, ask, development, suffix)
+        tried = accuracies_on_grid(ask, development, suffix)
         perplexities = {name: perplexity_per_word(ensemble, name, development) for name in names}
         points = points_of(names, tried, perplexities)
         systems = {method: system_at(point, config, suffix) for method, point in points.items()}
@@ -134,9 +133,7 @@ def points_of(
     }
 
 
-def accuracies_on_grid(
-    config: Config, ask: Ask, development: Sequence[Question], suffix: str = ""
-) -> dict[Point, float]:
+def accuracies_on_grid(ask: Evaluator, development: Sequence[Question], suffix: str) -> dict[Point, float]:
     """The share of development questions answered right with each weights on the grid, in the members' order.
 
     All points are evaluated together, so that each prompt is read only once.
@@ -144,6 +141,7 @@ def accuracies_on_grid(
     Args:
         suffix: of all ensembles' names, from `suffix_of`.
     """
+    config = ask.ensemble.config
     num_members = len(config.member_names)
     grid = simplex_grid(num_members, _TENTHS if num_members == 2 else _QUARTERS)
     systems = {point: system_at(point, config, suffix) for point in (even(num_members), *map(rounded, grid))}

@@ -61,11 +61,6 @@ def means(config: Config) -> list[System]:
     ]
 
 
-def by_rules(rules: Sequence[str], config: Config) -> list[System]:
-    """Other rules at every step, with equal weights. Each takes a read of its own. Raises RequestError."""
-    return [parse_system(f"every-step+combine={rule}", config) for rule in dict.fromkeys(rules) if rule != "mean"]
-
-
 def gated(mean: System, gate: str, config: Config) -> list[System]:
     """A mean behind the gate's thresholds, for which texts need not be read again, or only because of the gate."""
     suffix = "" if gate == config.settings.gate else f"+gate={gate}"
@@ -99,7 +94,8 @@ class Adviser:
         self, ask: Evaluator, asked: Sequence[Question], spending: Spending, rules: Sequence[str] = ()
     ) -> None:
         self._ask, self._spending, self._config = ask, spending, ask.ensemble.config
-        self._members, self._by_rule = alone(self._config), by_rules(rules, self._config)
+        self._members, others = alone(self._config), [rule for rule in dict.fromkeys(rules) if rule != "mean"]
+        self._by_rule = [parse_system(f"every-step+combine={rule}", self._config) for rule in others]  # a read for each
         self._development, self._held_out = halves(asked)
         self._likelihoods = Likelihoods(ask.ensemble, ask.task)
         self._tell, ask.on_progress = ask.on_progress, self._answered
