@@ -79,19 +79,14 @@ def finished(
     return end
 
 
-def digests_beside_others(reproducible: str) -> tuple[list[str], list[str]]:
-    """Of all answers one after the other, and at the same time."""
-    jobs = [(prompt, way) for prompt in PROMPTS for way in WAYS]
-    with closing(threaded()) as ensemble, ThreadPoolExecutor(len(jobs)) as pool:
-        answer = [finished(ensemble, prompt, reproducible, **way).digest for prompt, way in jobs]
-        asked = [pool.submit(finished, ensemble, prompt, reproducible, **way) for prompt, way in jobs]
-        return answer, [future.result().digest for future in asked]
-
-
 @pytest.mark.parametrize("reproducible", ["on", "off"])
 def test_company_changes_no_digest(reproducible: str) -> None:
     """It shows where nobody asks for more."""
-    alone, together = digests_beside_others(reproducible)
+    jobs = [(prompt, way) for prompt in PROMPTS for way in WAYS]
+    with closing(threaded()) as ensemble, ThreadPoolExecutor(len(jobs)) as pool:
+        alone = [finished(ensemble, prompt, reproducible, **way).digest for prompt, way in jobs]
+        asked = [pool.submit(finished, ensemble, prompt, reproducible, **way) for prompt, way in jobs]
+        together = [future.result().digest for future in asked]
     assert (alone == together) is (reproducible == "on")
 
 

@@ -175,7 +175,6 @@ def test_a_memory_that_is_none_is_told(factor: float, told: str) -> None:
         StepWeights(PRIOR, Remembers(factor=factor))
 
 
-GIVEN = {"a": 0.25, "b": 0.75}
 LEAST = 1e-6  # a member is ruled out by no piece
 
 
@@ -184,13 +183,13 @@ def learn(weights: StepWeights, probs: dict[str, float], *, is_shared: bool) -> 
 
 
 def test_texts_do_not_share_their_evidence() -> None:
-    weights = StepWeights(GIVEN)
+    weights = StepWeights(PRIOR)
     learn(weights.restarted(), {"a": 0.6, "b": 0.1}, is_shared=False)
-    assert weights.restarted().of(["a", "b"]) == GIVEN
+    assert weights.restarted().of(["a", "b"]) == PRIOR
 
 
 def test_long_texts_underflow_nowhere() -> None:
-    weights = StepWeights(GIVEN, Posterior())
+    weights = StepWeights(PRIOR, Posterior())
     for _ in range(5000):
         learn(weights, {"a": 1e-4, "b": 1e-5}, is_shared=True)
     assert weights.of(["a", "b"]) == {"a": pytest.approx(1), "b": pytest.approx(0)}
