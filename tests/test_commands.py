@@ -143,11 +143,9 @@ def test_settings_are_those_of_generate(folder: Path) -> None:
         found: dict[str, dict[str, object]] = json.loads(done.stdout)["answers"]
         return found
 
-    usual, drawn = answers(), answers("--temperature", "1", "--seed", "3", "--mode", "every-step")
-    assert (
-        drawn["Ensemble"]["text"]
-        == answers("--temperature", "1", "--seed", "3", "--mode", "every-step")["Ensemble"]["text"]
-    )
+    seeded = ("--temperature", "1", "--seed", "3", "--mode", "every-step")
+    usual, drawn = answers(), answers(*seeded)
+    assert drawn["Ensemble"]["text"] == answers(*seeded)["Ensemble"]["text"]
     assert drawn["a"]["text"] != usual["a"]["text"]
     assert answers("--max-new-tokens", "2")["a"]["num_tokens"] == 2
     first = answers("--mode", "every-step", "--combine", "contrastive", "--combine-param", "strength=0")

@@ -58,11 +58,6 @@ class FakeInference:
         with self.lock:
             return logits_after(self.model, ids)[0].log_softmax(0)
 
-    def of(self, ids: list[int], wanted: list[int]) -> list[tuple[int, float]]:
-        """Single tokens."""
-        logprobs = self.logprobs(ids)
-        return [(own, float(logprobs[own])) for own in wanted]
-
     def answer(self, path: str, body: dict[str, Any]) -> tuple[int, Any]:
         """Status, and what is sent as JSON."""
         for key in {"post_sampling_probs", "token_ids_logprob"} & body.keys() if self.is_old else ():
@@ -89,7 +84,8 @@ class FakeInference:
 
     def _generated(self, body: dict[str, Any], ids: list[int], num: int) -> dict[str, Any]:
         if wanted := body.get("token_ids_logprob"):
-            return {"meta_info": {"output_token_ids_logprobs": [[[p, i, None] for i, p in self.of(ids, wanted)]]}}
+            logprobs = self.logprobs(ids)
+            return {"meta_info": {"output_token_ids_logprobs": [[[float(logprobs[i]), i, None] for i in wanted]]}}
         return {"meta_info": {"output_top_logprobs": [[[p, i, None] for i, p in self.top(ids, num)]]}}
 
     def _completions(self, body: dict[str, Any], ids: list[int], num: int) -> dict[str, Any]:

@@ -25,7 +25,7 @@ class FakeVllm:
         environment: in which it was started.
         num_open: requests that have not ended.
         most_told: fewer tokens than asked for.
-        is_dead: every question raises, until it is started again.
+        errored: every question raises, until it is started again.
         num_started: times that it was started.
         why_not: it does not start.
     """
@@ -38,7 +38,7 @@ class FakeVllm:
     environment: dict[str, str] = field(default_factory=dict)
     num_open: int = 0
     most_told: int = 1_000_000
-    is_dead: bool = False
+    errored: bool = False
     is_shut: bool = False
     num_started: int = 0
     why_not: str = ""
@@ -63,12 +63,8 @@ class FakeVllm:
             raise RuntimeError(self.why_not)
         self.num_started += 1
         self.environment = dict(os.environ)
-        self.is_dead = self.is_shut = False
+        self.errored = self.is_shut = False
         return self
-
-    @property
-    def errored(self) -> bool:
-        return self.is_dead
 
     def shutdown(self) -> None:
         self.is_shut = True
@@ -95,7 +91,7 @@ class FakeVllm:
 
     async def _answer(self, name: str, ids: list[int], before: list[Any], params: Any) -> Any:
         fault = self.faults.pop(0) if self.faults else ""
-        if fault == "raise" or self.is_dead:
+        if fault == "raise" or self.errored:
             raise RuntimeError("planned")
         if fault == "lose":
             await asyncio.Event().wait()

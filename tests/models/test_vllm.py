@@ -111,7 +111,7 @@ def test_a_fault_changes_no_answer(fault: str, model: RemoteModel, llama: Transf
 def test_a_dead_engine_is_started_again(model: RemoteModel, llama: TransformersModel, fake: FakeVllm) -> None:
     sequence = model.new_sequence()
     told(model, sequence, IDS)
-    fake.is_dead, fake.why_not = True, "no memory"
+    fake.errored, fake.why_not = True, "no memory"
     with pytest.raises(MemberError, match="far: vLLM, which computes far, failed: planned; see its log"):
         told(model, sequence, [9])
     assert "failed: no memory" in model.why_failing()

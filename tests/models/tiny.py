@@ -7,7 +7,6 @@ The weights are drawn large, so that the distributions differ from context to co
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +42,7 @@ def byte_level_tokenizer() -> Tokenizer:
         special_tokens=["<|endoftext|>", "<|im_start|>", "<|im_end|>"],
         show_progress=False,
     )
-    tokenizer.train_from_iterator(_corpus(), trainer)
+    tokenizer.train_from_iterator(CORPUS * 4, trainer)
     tokenizer.add_tokens([AddedToken("<tool>", special=False, normalized=False)])
     return tokenizer
 
@@ -55,7 +54,7 @@ def sentencepiece_tokenizer(puts_space_first: bool = False) -> Tokenizer:
     control = ["<pad>", "<eos>", "<bos>", "<unk>", "<end_of_turn>"]
     trained = Tokenizer(models.BPE())
     trained.normalizer = normalizers.Replace(" ", "▁")
-    trained.train_from_iterator(_corpus(), trainers.BpeTrainer(vocab_size=200, show_progress=False))
+    trained.train_from_iterator(CORPUS * 4, trainers.BpeTrainer(vocab_size=200, show_progress=False))
     pieces = trained.get_vocab()
     tokens = [*control, *(f"<0x{byte:02X}>" for byte in range(256)), *sorted(pieces, key=pieces.__getitem__)]
     vocab = {token: token_id for token_id, token in enumerate(tokens)}
@@ -160,8 +159,3 @@ def _made(kind: str, seed: int, **options: Any) -> Any:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return model_class(config_class(**options)).eval()
-
-
-def _corpus() -> Iterator[str]:
-    for _ in range(4):
-        yield from CORPUS
