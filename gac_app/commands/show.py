@@ -8,14 +8,14 @@ from pathlib import Path
 import typer
 from rich.box import SIMPLE
 from rich.console import Console
-from rich.table import Table as RichTable
+from rich.table import Table
 
 from gac_app.charts import to_png, to_svg
 from gac_app.commands.options import writing
 from gac_app.config import Config
 from gac_app.environment import evaluation_dir
 from gac_app.errors import GacError, RequestError
-from gac_app.evaluation.studies import KeptResults, StudyResult, Table
+from gac_app.evaluation.studies import KeptResults, StudyResult
 
 
 def show(result: StudyResult, config: Config, *, as_json: bool, out: Path | None = None) -> None:
@@ -39,7 +39,10 @@ def show(result: StudyResult, config: Config, *, as_json: bool, out: Path | None
 def _print(result: StudyResult) -> None:
     """Print without breaking rows, even in a narrow terminal or without one."""
     console = Console(markup=False, highlight=False)
-    tables = [_rich(table) for table in result.tables]
+    tables = [Table(*one.columns, box=SIMPLE, title=one.title or None, title_justify="left") for one in result.tables]
+    for table, told in zip(tables, result.tables, strict=True):
+        for row in told.rows:
+            table.add_row(*row)
     at_least = [console.measure(table, options=console.options.update(max_width=1000)).maximum for table in tables]
     console.width = max(console.width, *at_least)
     console.print(result.heading)
@@ -49,10 +52,3 @@ def _print(result: StudyResult) -> None:
         console.print(remark)
     if result.settings:
         console.print(f"\n{result.settings}", soft_wrap=True)
-
-
-def _rich(table: Table) -> RichTable:
-    drawn = RichTable(*table.columns, box=SIMPLE, title=table.title or None, title_justify="left")
-    for row in table.rows:
-        drawn.add_row(*row)
-    return drawn
