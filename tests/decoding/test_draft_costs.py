@@ -62,20 +62,14 @@ def test_the_fastest_pass_of_a_size_counts_once_two_are_known() -> None:
     assert costs.gain(2, 2) == 0, "nothing is known of single ids"
 
 
-def decode(costs: DraftCosts, num_tokens: int, plain_s: float, drafted_s: float) -> list[bool]:
-    """Whether each token was drafted for."""
-    ways = []
-    for _ in range(num_tokens):
-        ways.append(costs.is_worth_drafting())
-        costs.note_step(drafted_s if ways[-1] else plain_s, is_drafting=ways[-1])
-    return ways
-
-
 @pytest.mark.parametrize(
     ("drafted_s", "is_better", "num_tried"), [(0.125, True, 4), (0.25, False, 16), (0.5, False, 16)]
 )
 def test_the_other_way_is_tried_every_128_tokens(drafted_s: float, is_better: bool, num_tried: int) -> None:
-    ways = decode(DraftCosts(), 128 + 3 * (num_tried + 128), plain_s=0.25, drafted_s=drafted_s)
+    costs, ways = DraftCosts(), list[bool]()  # whether each token was drafted for
+    for _ in range(128 + 3 * (num_tried + 128)):
+        ways.append(costs.is_worth_drafting())
+        costs.note_step(drafted_s if ways[-1] else 0.25, is_drafting=ways[-1])
     expected = [False] * 4 + [True] * 16 + [is_better] * 108
     assert ways == expected + 3 * ([not is_better] * num_tried + [is_better] * 128)
 

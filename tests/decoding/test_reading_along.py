@@ -48,20 +48,15 @@ def test_every_pass_is_counted(alignment: str) -> None:
     assert finished.members["b"].num_forwards > finished.num_tokens * 0.8 > finished.num_ensembled  # it has read along
 
 
-def gate_before_one_that_hangs(from_read: int) -> list[FakeModel]:
-    """The gate reads its sixth token only once the other hangs."""
-    gate, other = FakeModel("a", 1, Fault("hang", from_read=5)), FakeModel("b", 2, Fault("hang", from_read))
-    threading.Thread(target=lambda: other.is_hanging.wait(WAIT_S) and gate.released.set(), daemon=True).start()
-    return [gate, other]
-
-
 def test_a_pass_that_nobody_waits_for_delays_nobody() -> None:
-    models = gate_before_one_that_hangs(from_read=1)
+    models = gate, other = FakeModel("a", 1, Fault("hang", from_read=5)), FakeModel("b", 2, Fault("hang", from_read=1))
+    # The gate reads its sixth token only once the other hangs.
+    threading.Thread(target=lambda: other.is_hanging.wait(WAIT_S) and gate.released.set(), daemon=True).start()
     config = config_of(["a", "b"], {**NEVER_ASKED, "step_timeout_s": WAIT_S, "gate_policy": "eager"})
     with closing(ensemble_of(models, config)) as ensemble:
         steps, finished = decoded(ensemble, prompt="the model", **NEVER_ASKED)
-        models[1].released.set()
-    assert models[1].is_hanging.is_set()
+        other.released.set()
+    assert other.is_hanging.is_set()
     assert (len(steps), finished.reason) == (24, FinishReason.LENGTH)
     assert finished.members["b"].num_forwards == 2
     assert finished.members["b"].num_tokens_read > 2

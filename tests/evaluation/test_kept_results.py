@@ -62,13 +62,9 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
         KeptResults(tmp_path / "results").keep(RESULT, ("a",))
 
 
-def rows_of(*tables: Table) -> list[list[str]]:
-    return list(csv.reader(io.StringIO(to_csv(tables))))
-
-
 def test_csv_has_all_tables_and_no_formula() -> None:
     odd = Table(("a", "=b"), [["=1+1", "+2.5%"], ["-x", "@y"], ["+1.0% (p A1)", 'say "so", yes']], "T")
-    assert rows_of(odd, TABLE) == [
+    assert list(csv.reader(io.StringIO(to_csv([odd, TABLE])))) == [
         ["T"],
         ["a", "'=b"],
         ["'=1+1", "'+2.5%"],

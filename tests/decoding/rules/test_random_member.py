@@ -28,11 +28,6 @@ PROBS_A = {b" the": 0.7, b"e": 0.2, b"t": 0.1}
 PROBS_B = {b" the": 0.3, b"e": 0.1, b"t": 0.6}
 
 
-def fixed() -> Ensemble:
-    models = [FixedModel("a", PROBS_A), FixedModel("b", PROBS_B)]
-    return ensemble_of(models, config_of(["a", "b"]), InlineMember)
-
-
 @pytest.fixture(params=[InlineMember, ThreadMember])
 def fakes(request: pytest.FixtureRequest) -> Iterator[Ensemble]:
     with closing(ensemble_of([FakeModel(n, seed) for seed, n in enumerate("abc")], member=request.param)) as ensemble:
@@ -46,7 +41,9 @@ def chi_squared(counts: Counter[Any], shares: dict[Any, float]) -> float:
 
 def test_tokens_and_members_have_the_distribution_of_the_mean() -> None:
     """Member by token as the weights and each member's probabilities say, so the tokens as their mean says."""
-    steps, _ = answer(fixed(), weights={"a": 1, "b": 3}, seed=11, max_new_tokens=1000)
+    models = [FixedModel("a", PROBS_A), FixedModel("b", PROBS_B)]
+    ensemble = ensemble_of(models, config_of(["a", "b"]), InlineMember)
+    steps, _ = answer(ensemble, weights={"a": 1, "b": 3}, seed=11, max_new_tokens=1000)
     joint = {(name, token): share * probs[token]
              for name, share, probs in (("a", 0.25, PROBS_A), ("b", 0.75, PROBS_B)) for token in probs}  # fmt: skip
     assert chi_squared(Counter((step.drawn, step.token) for step in steps), joint) < 20.5, "less likely than 1 in 1,000"
