@@ -34,7 +34,7 @@ from tests.services.house import ALICE, SHORT, House, answer, ended, listed
 from tests.services.mirror import test_exports
 from tests.services.mirror.test_mirror_faults import stays_deleted
 from tests.services.runs import test_two_servers as test_two_servers_of_runs
-from tests.storage import test_export, test_store, test_text
+from tests.storage import test_store, test_text
 from tests.storage.battles import test_battles
 from tests.storage.runs import test_history
 from tests.storage.samples import new_id, new_run
@@ -184,7 +184,7 @@ def test_while_it_is_down_the_host_says_so_and_saves_later(
 
 # Tests that need nothing but stores, or a house and two servers on one database. The `other` database is SQLite.
 here, there, exported = test_two_servers.here, test_two_servers.there, test_exports.exported
-OF_STORES = (test_store, test_history, test_battles, test_export, test_text)
+OF_STORES = (test_store, test_history, test_battles, test_text)
 OF_HOUSES = (test_two_servers, test_two_servers_of_runs, test_standings, test_exports)
 TAKEN = {"store", "shared_store", "other", "house", "arena", "here", "there", "exported"}
 ON_ANY_DATABASE = [
