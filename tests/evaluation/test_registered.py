@@ -173,6 +173,13 @@ def test_a_question_that_stands_twice_is_refused(folder: Path) -> None:
     assert "again: asks what another question asks" in why_refused(folder)
 
 
+def test_a_prompt_that_fits_no_member_is_refused_at_first(folder: Path) -> None:
+    with (folder / "answers.jsonl").open("a") as file:
+        file.write(json.dumps({"id": "long", "question": "The sea " * 3000, "answers": ["white"]}))
+    assert "data: triviaqa, long: prompt: is " in why_refused(folder, "--plan")
+    assert not (folder / "study.register.json").exists()
+
+
 def test_corrected_p_values_by_hand() -> None:
     """0.01 * 3, 0.03 * 2, and 0.04 * 1, which may not be less than the one before."""
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])

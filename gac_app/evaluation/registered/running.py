@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gac_app.config import Config
-from gac_app.errors import GacError
+from gac_app.errors import GacError, RequestError
 from gac_app.evaluation.metrics import Comparison, compare, holm
 from gac_app.evaluation.registered.protocol import Part, Protocol, parts_of
 from gac_app.evaluation.registered.register import Register
 from gac_app.evaluation.running import Graded, StudyProgress, System, SystemReport, members_alone, parse_system
 from gac_app.evaluation.studies import Evaluator, check_room
-from gac_app.evaluation.tasks import Question
+from gac_app.evaluation.tasks import Question, Task
 
 if TYPE_CHECKING:
     from gac_app.decoding.ensemble import Ensemble
@@ -85,7 +85,14 @@ class StudyRun:
         check_room(config, protocol.parallel)
 
     def measure(self, ensemble: Ensemble) -> None:
-        """Register the study, with the pace of each task: that of its first development question."""
+        """Register the study, with the pace of each task: that of its first development question.
+
+        Raises:
+            RequestError: a prompt is too long for a member, which could never answer it.
+        """
+        for part in self.parts:
+            for question in (*part.development, *part.held_out):
+                _check_length(ensemble, part.task, question)
         seconds, steps = dict[str, float](), dict[str, float]()
         for part in self.parts:
             ask = self._evaluator(ensemble, part)
@@ -199,6 +206,14 @@ class StudyRun:
             f"{num_answers:,} answers, about {num_steps:,} forward passes and "
             f"{num_steps * self.register.seconds_per_step[name] / 60:,.0f} minutes"
         )
+
+
+def _check_length(ensemble: Ensemble, task: Task, question: Question) -> None:
+    for name in ensemble.members:
+        try:
+            ensemble.request(task.prompt(question), alone=name, raw=task.is_raw)
+        except RequestError as error:
+            raise RequestError("data", f"{task.name}, {question.id}: {error}") from None
 
 
 def _by_chance(setting: System, scored: Mapping[System, Scored]) -> System:
