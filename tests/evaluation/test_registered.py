@@ -175,7 +175,7 @@ def test_a_question_that_stands_twice_is_refused(folder: Path) -> None:
 
 def test_a_prompt_that_fits_no_member_is_refused_at_first(folder: Path) -> None:
     with (folder / "answers.jsonl").open("a") as file:
-        file.write(json.dumps({"id": "long", "question": "The sea " * 3000, "answers": ["white"]}))
+        file.write("\n" + json.dumps({"id": "long", "question": "The sea " * 3000, "answers": ["white"]}))
     assert "data: triviaqa, long: prompt: is " in why_refused(folder, "--plan")
     assert not (folder / "study.register.json").exists()
 
@@ -207,6 +207,7 @@ class Planned(FakeEnsemble):
     """Every system is right on one half of the questions; a setting is known by its threshold."""
 
     parts: list[Part]
+    members = ()  # no prompt is too long for them
 
     def generate(
         self, prompt: str, settings: Settings, *, alone: str | None, **how: Any
