@@ -1,6 +1,6 @@
 """Where in long answers does the gate call, and what does a call change?
 
-    python examples/study-pay/calls.py gsm8k.jsonl 40
+    PYTHONPATH=. python examples/study-pay/calls.py gsm8k.jsonl 40
 
 asks the task's first questions with the chosen setting and counts, by the kind of the token: how many of the tokens, of
 the calls, of the changed tokens; the calls by the part of the answer; and how long runs without a call are.

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
 
 import pytest
+import torch
 
 from gac_app.decoding.contexts.context import MemberContext
 from gac_app.decoding.distribution.read_result import ReadResult
@@ -48,10 +48,22 @@ def test_every_pass_is_counted(alignment: str) -> None:
     assert finished.members["b"].num_forwards > finished.num_tokens * 0.8 > finished.num_ensembled  # it has read along
 
 
+class Patient(FakeModel):
+    """A step of it takes a while until the other hangs."""
+
+    def __init__(self, other: FakeModel) -> None:
+        super().__init__("a", 1)
+        self.other = other
+
+    def _read_one(self, request: ForwardRequest) -> torch.Tensor:
+        if request.start:
+            self.other.is_hanging.wait(0.5)
+        return super()._read_one(request)
+
+
 def test_a_pass_that_nobody_waits_for_delays_nobody() -> None:
-    models = gate, other = FakeModel("a", 1, Fault("hang", from_read=5)), FakeModel("b", 2, Fault("hang", from_read=1))
-    # The gate reads its sixth token only once the other hangs.
-    threading.Thread(target=lambda: other.is_hanging.wait(WAIT_S) and gate.released.set(), daemon=True).start()
+    other = FakeModel("b", 2, Fault("hang", from_read=1))
+    models = Patient(other), other
     config = config_of(["a", "b"], {**NEVER_ASKED, "step_timeout_s": WAIT_S, "gate_policy": "eager"})
     with closing(ensemble_of(models, config)) as ensemble:
         steps, finished = decoded(ensemble, prompt="the model", **NEVER_ASKED)
