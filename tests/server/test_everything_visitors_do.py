@@ -76,6 +76,7 @@ class One:
     is_shared: bool = False
     shares_turns: bool = False
     page: Future[str] | None = None
+    has_no_end: bool = False  # would go on as long if it were asked again
 
     @property
     def part(self) -> str:
@@ -196,6 +197,9 @@ class Visitors(RuleBasedStateMachine):
     def over(self) -> list[One]:
         return [run for run in self.runs if run.page is None]
 
+    def short(self) -> list[One]:
+        return [run for run in self.over() if not run.has_no_end]
+
     def live(self) -> list[One]:
         return [run for run in self.runs if run.page is not None]
 
@@ -230,10 +234,10 @@ class Visitors(RuleBasedStateMachine):
         assert {parent.word, *parent.before} <= run.before
         assert run.before <= {one.word for one in self.runs if one.owner == run.owner} - {word}
 
-    @precondition(lambda self: self.over())
+    @precondition(lambda self: self.short())
     @rule(number=PICKED, how=st.sampled_from(["rerun", "regenerate", "extend", "revise"]))
     def ask_again(self, number: int, how: str) -> None:
-        parent = self.over()[number % len(self.over())]
+        parent = self.short()[number % len(self.short())]
         word = self.word() if how == "revise" else parent.word
         more = {"prompt": f"Say {word}", "settings": None} if how == "revise" else {}
         said = self.event(self.fresh_tab(parent.owner), BOARD, how, run=parent.id, stream="ensemble", **more)
@@ -249,7 +253,7 @@ class Visitors(RuleBasedStateMachine):
         assert begun.wait(WAIT_S)
         until(lambda: [row for row in self.listed(visitor) if word in row["prompt"]], "for its row")
         [row] = [row for row in self.listed(visitor) if word in row["prompt"]]
-        self.runs.append(One(row["id"], visitor, word, self.consents[visitor], page=page))
+        self.runs.append(One(row["id"], visitor, word, self.consents[visitor], page=page, has_no_end=True))
 
     @precondition(lambda self: self.live())
     @rule(number=PICKED)
