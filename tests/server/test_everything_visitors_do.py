@@ -91,6 +91,7 @@ class Site:
         config = config_of(
             ["a", "b"],
             {"max_new_tokens": SHORT},
+            server={"max_running": 3},  # two may have no end
             mirror={"folder": folder / "mirror"},
             arena={"max_per_hour": 10_000, "min_seconds": 0.0},
         )
