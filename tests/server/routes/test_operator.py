@@ -62,6 +62,14 @@ def test_nothing_else_opens(client: TestClient, headers: list[tuple[str, str]]) 
     assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
 
 
+@pytest.mark.parametrize("value", ["Bearer", "Bearer ", "Bearer  "])
+def test_an_empty_token_makes_nobody_the_operator(value: str) -> None:
+    router = APIRouter(dependencies=[Depends(OperatorOnly(""))])
+    router.add_api_route("/inside", lambda: "in")
+    answer = TestClient(host_with(router), base_url=HERE).get("/inside", headers={"Authorization": value})
+    assert answer.status_code == 401
+
+
 def test_wrong_tokens_are_slowed_for_their_address_alone(client: TestClient, host: FastAPI) -> None:
     wrong = {"Authorization": "Bearer wrong"}
     guesses = []
