@@ -125,6 +125,8 @@ class Watched:
             self.faults.append(f"console: {message.text}")
 
     def _on_request(self, request: Request) -> None:
+        if request.is_navigation_request():  # before it Gradio's script closes its streams, and complains of that
+            self.faults[:] = [one for one in self.faults if "AbortError" not in one and "errored out" not in one]
         if not request.url.startswith((self.url, "data:", "blob:")):
             self.faults.append(f"remote: {request.url}")
 

@@ -53,6 +53,7 @@ class Planned:
 
     config: Config = CONFIG
     engines = ("x",) * 3
+    members = ()
 
     def __init__(self, questions: list[Question], *, fails: bool) -> None:
         self._questions, self._fails = questions, fails

@@ -173,7 +173,7 @@ export class Board {
   /** The button: one that took the place of Run under the pointer is not meant yet. */
   async stopOnClick() {
     if (this.awaited.isOn) return this.awaited.press(null, true);
-    if (performance.now() - this.askedAt > UNMEANT_MS) await this.stop();
+    if (this.asked !== QUESTION || performance.now() - this.askedAt > UNMEANT_MS) await this.stop();
   }
 
   async stop() {

@@ -45,6 +45,7 @@ class OperatorPage {
   /** Ask the server, which answers with the whole overview; or say what is wrong. */
   async ask(path, body) {
     const note = this.part("note");
+    note.textContent = ""; // a screen reader hears the next one, though it says the same
     this.element.setAttribute("aria-busy", "true");
     try {
       const options = body ? { method: "POST", body: JSON.stringify(body) } : {};
