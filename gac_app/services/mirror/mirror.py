@@ -168,6 +168,8 @@ class Mirror:
     def _restore(self) -> None:
         self._told_at = self._stepped_at = time.monotonic()
         index = index_of(self._place.fetch(), self._note_progress)
+        if self._worker.is_closed:
+            return  # the index may lack deletions and newer lines
         known = self._store.deleted_ids()
         new = sorted(index.deleted - known)  # of a database that was lost: no older export may bring them back
         for first in range(0, len(new), BURIED_AT_ONCE):

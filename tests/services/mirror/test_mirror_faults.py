@@ -15,11 +15,12 @@ from typing import Any
 import pytest
 
 from gac_app.errors import StorageError
+from gac_app.services.mirror import files
 from gac_app.services.mirror import mirror as mirror_module
 from gac_app.services.mirror.exports import Exports
 from gac_app.services.mirror.files import ImportResult, erase
 from gac_app.services.mirror.places import FILES, DatasetPlace, Place
-from gac_app.storage import DeletedIds, NewJudgement
+from gac_app.storage import DeletedIds, NewJudgement, Store
 from tests.fakes import WAIT_S
 from tests.services.house import ALICE, House, answer, until
 from tests.services.mirror.test_mirror import (
@@ -190,6 +191,28 @@ def test_what_is_deleted_while_files_are_read_stays_deleted(tmp_path: Path, monk
         is_open.set()
         settled(mirror)
         assert [one.battle_id for one in arena.store.battles.export()] == [battles[1]]
+
+
+def test_files_read_in_part_bring_nothing_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A later line may say that something is deleted."""
+    with opened(tmp_path, "one") as (arena, mirror):
+        for _ in range(2):
+            voted(arena, consents=True)
+        settled(mirror)
+    is_open = threading.Event()
+
+    def index_late(*args: Any) -> files.Index:
+        assert is_open.wait(WAIT_S)
+        until(lambda: mirror._worker.is_closed, "for the end")
+        return files.index_of(*args)
+
+    monkeypatch.setattr(files, "_AT_ONCE", 2)
+    monkeypatch.setattr(mirror_module, "index_of", index_late)
+    with opened(tmp_path, "two") as (_, mirror):
+        is_open.set()
+    store = Store(f"sqlite:///{tmp_path / 'two.db'}", is_owner=False)
+    assert list(store.battles.export()) == []
+    store.close()
 
 
 def stays_deleted(folder: Path, house: Callable[[], House]) -> None:
