@@ -6,7 +6,7 @@ import math
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Generic
 
 from gac_app.errors import BusyError, Phrase
@@ -87,7 +87,7 @@ class RunQueue(Generic[Q]):
             return len(self._running), len(self._waiting)
 
     def _displaced_by(self, run: Q) -> Q | None:
-        if len(self._waiting) < self._max_waiting or (self._num_free > 0 and self._have_turns()(run)):
+        if len(self._waiting) < self._max_waiting or self._next([run]):
             return None
         displaced = run_to_evict(run, self._waiting)
         if displaced is None:
@@ -101,7 +101,7 @@ class RunQueue(Generic[Q]):
         return self._max_running + min(self._num_spare, num_overdue) - len(self._running)
 
     def _advance(self) -> None:
-        while run := self._next():
+        while run := self._next(self._waiting):
             self._waiting.remove(run)
             self._running[run] = time.monotonic()
             run.queue_place = 0
@@ -146,7 +146,7 @@ class RunQueue(Generic[Q]):
 
         return has_turn
 
-    def _next(self) -> Q | None:
+    def _next(self, among: Collection[Q]) -> Q | None:
         """The run that may begin now, if any."""
         num_free = self._num_free
         counts = Counter(name for run in self._running for name in (client_of(run), visitor_of(run)))
@@ -168,7 +168,7 @@ class RunQueue(Generic[Q]):
                 for name in (client_of(run), visitor_of(run))
             )
 
-        return next(filter(leaves_room, self._order.in_order(self._waiting, self._running)), None)
+        return next(filter(leaves_room, self._order.in_order(among, self._running)), None)
 
     def _carry_out(self, run: Q) -> None:
         try:

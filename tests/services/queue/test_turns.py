@@ -134,9 +134,11 @@ def test_who_begins(desks: list[Desk], max_running: int, num_spare: int, names: 
 
 @pytest.mark.parametrize(("max_running", "num_begun"), [(2, 1), (3, 2), (4, 3)])
 def test_one_place_is_left_for_who_was_there(desks: list[Desk], max_running: int, num_begun: int) -> None:
-    desks.append(desk := Desk(max_running=max_running))
+    desks.append(desk := Desk(max_running=max_running, max_waiting=1))
     desk.end(desk.put("y/bob"))
     assert [desk.put("x/ann").queue_place for _ in range(max_running)] == [0] * num_begun + [1]
+    with pytest.raises(BusyError):
+        desk.put("x/ann")  # which could not begin either
     desk.end(desk.taken[1])
     assert desk.taken[-1].queue_place == 0
 
