@@ -93,6 +93,23 @@ VOTES = """async (address) => {
 }"""
 
 
+INSPECTED = """async (address) => {
+  const { Inspector } = await import(`${address}/answer/inspector.js`), root = document.createElement("div");
+  const asked = [], turn = () => new Promise((resolve) => setTimeout(resolve, 1)), nothing = { top: [], members: [], dropped: [] };
+  const inspector = new Inspector(root, () => new Promise((answer) => asked.push(answer)), { onShown: () => {} });
+  const inspect = async () => { inspector.show({ key: "member:a", member: 0, end: true, tokens: [{}] }, 0, []); await turn(); };
+  const answered = async (at, label) => { asked[at]({ position: 0, prob: 1, label, ...nothing }); await turn(); };
+  for (const run of ["former", "shown"]) {
+    inspector.clear({ members: ["a"], streams: [], run });
+    await inspect();
+  }
+  await answered(1, "shown");
+  await answered(0, "former");
+  await inspect();
+  return [asked.length, root.querySelector(".gac-label").textContent];
+}"""
+
+
 DAYS = """async (address) => {
   const { startOf } = await import(`${address}/page/numbers.js`);
   return [startOf(""), startOf("2026-03-29"), startOf("2026-03-29", 1), startOf("2026-10-25", 1)];
@@ -101,8 +118,8 @@ DAYS = """async (address) => {
 
 def test_modules_do_alone_what_they_are_for(serve: Server, open_page: Opener) -> None:
     """Each loads by itself; without a clipboard, as over plain HTTP, a selection is copied; a plot that left the page
-    watches nothing; a page that comes late tells the pace since then; late replies to votes change no other run's; a
-    day ends when the next one begins, where the clocks change too.
+    watches nothing; a page that comes late tells the pace since then; late replies to votes
+    and about tokens change no other run's; a day ends when the next one begins, where the clocks change too.
     """
     page = open_page(
         serve(), is_new=True, timezone_id="Europe/Berlin", permissions=["clipboard-read", "clipboard-write"]
@@ -114,6 +131,7 @@ def test_modules_do_alone_what_they_are_for(serve: Server, open_page: Opener) ->
     assert page.page.evaluate(PLOT, address) == [True, False]
     assert page.page.evaluate(SPEED, address) == 4
     assert page.page.evaluate(VOTES, address) == ["all-bad 0", "all-bad 0", "ensemble"]
+    assert page.page.evaluate(INSPECTED, address) == [2, "shown"]
     days = ["2026-03-28T23", "2026-03-29T22", "2026-10-25T23"]
     assert page.page.evaluate(DAYS, address) == ["", *(f"{day}:00:00.000Z" for day in days)]
 

@@ -16,7 +16,7 @@ export class Inspector {
   /** `actions`: {onBranch(position, tokenId), onMove(step), onChoose(position), onClose(), onShown()};
    * `fetchStep(stream, position)` -> reply. */
   constructor(root, fetchStep, actions) {
-    Object.assign(this, { root, fetchStep, actions, cache: new Map(), at: null, run: null, timer: 0 });
+    Object.assign(this, { root, fetchStep, actions, timer: 0 });
     this.clear(null);
   }
 
@@ -25,8 +25,7 @@ export class Inspector {
   }
 
   clear(run) {
-    this.run = run;
-    this.cache.clear();
+    Object.assign(this, { run, cache: new Map() }); // a reply that comes late goes into the former run's
     this.close();
   }
 
@@ -46,13 +45,14 @@ export class Inspector {
   }
 
   async load(stream, position, at) {
-    let reply = this.cache.get(at);
+    const { cache } = this;
+    let reply = cache.get(at);
     if (!reply) {
       reply = await answerTo(this.fetchStep(stream, position));
       // While it streams, what follows may still tell more about this token.
-      if (!reply.error && stream.end) this.cache.set(at, reply);
+      if (!reply.error && stream.end) cache.set(at, reply);
     }
-    if (this.at !== at) return; // another token was chosen meanwhile
+    if (this.at !== at || this.cache !== cache) return; // another token was chosen meanwhile
     const scroll = this.root.scrollTop, held = this.root.contains(document.activeElement) && document.activeElement.getAttribute("aria-label");
     this.root.replaceChildren(...(reply.error ? [this.head(position), h("p", { class: "gac-card-note is-error", text: said(reply.error) })] : this.body(stream, reply)));
     this.root.hidden = false;
