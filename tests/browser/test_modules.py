@@ -95,10 +95,12 @@ VOTES = """async (address) => {
 
 INSPECTED = """async (address) => {
   const { Inspector } = await import(`${address}/answer/inspector.js`), root = document.createElement("div");
-  const asked = [], turn = () => new Promise((resolve) => setTimeout(resolve, 1)), nothing = { top: [], members: [], dropped: [] };
+  const asked = [], turn = () => new Promise((resolve) => setTimeout(resolve, 1));
+  const stream = { key: "member:a", member: 0, end: true, tokens: [{}] };
+  const step = { position: 0, prob: 1, top: [], members: [], dropped: [] };
   const inspector = new Inspector(root, () => new Promise((answer) => asked.push(answer)), { onShown: () => {} });
-  const inspect = async () => { inspector.show({ key: "member:a", member: 0, end: true, tokens: [{}] }, 0, []); await turn(); };
-  const answered = async (at, label) => { asked[at]({ position: 0, prob: 1, label, ...nothing }); await turn(); };
+  const inspect = async () => { inspector.show(stream, 0, []); await turn(); };
+  const answered = async (at, label) => { asked[at]({ ...step, label }); await turn(); };
   for (const run of ["former", "shown"]) {
     inspector.clear({ members: ["a"], streams: [], run });
     await inspect();
