@@ -262,9 +262,9 @@ class Config(Frozen):
             if unscored:
                 raise RequestError("weights", f"'score' needs a score for every member; missing: {', '.join(unscored)}")
 
-    def settings_from(self, changes: Mapping[str, Any]) -> Settings:
-        """The default settings with `changes`, all checked. RequestError names the first faulty field."""
-        default = self.settings.model_dump()
+    def settings_from(self, changes: Mapping[str, Any], base: Settings | None = None) -> Settings:
+        """The default settings, or `base`, with `changes`, all checked. RequestError names the first faulty field."""
+        default = (base or self.settings).model_dump()
         for name, params in RULE_PARAMS.items():  # another rule has other parameters
             if changes.get(name, default[name]) != default[name]:
                 default[params] = {}

@@ -18,6 +18,7 @@ from gac_app.config import Config
 from gac_app.decoding.rules import check_rules
 from gac_app.errors import RequestError
 from gac_app.member_config import MemberConfig
+from gac_app.services.completions.systems import Systems
 from gac_app.settings import RULE_PARAMS, SAMPLING, Settings, shown
 from gac_app.ui.settings.fields import fields_of
 from tests.examples import another_value
@@ -138,6 +139,8 @@ def test_another_rule_starts_from_its_own_parameters() -> None:
     assert config.settings_from({"temperature": 1}).combine_params == {"exponent": 3}
     assert config.settings_from({"combine": "core"}).combine_params == {}
     assert config.settings_from({"combine": "power"}).combine_params == {"exponent": 3}
+    systems = Systems(config)
+    assert systems.settings_from(systems.find("gac"), {"combine": "core"}).combine_params == {}
 
 
 def test_rules_are_checked_where_they_are_known() -> None:

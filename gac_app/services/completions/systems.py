@@ -53,7 +53,7 @@ class Systems:
         Raises:
             RequestError: names the first faulty field.
         """
-        settings = self._config.settings_from(system.settings.model_dump() | dict(changes))
+        settings = self._config.settings_from(changes, system.settings)
         if settings.temperature and "seed" not in changes:
             return settings.model_copy(update={"seed": secrets.randbelow(_SEEDS)})
         return settings
