@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import cycle
 from typing import Any
 
 from gac_app.folders import STATIC_DIR
@@ -233,9 +234,12 @@ def _drawn(panel: Panel) -> tuple[list[Spec], list[Spec]]:
     """The panel's layers, and what they draw."""
     rows: list[Spec] = []
     colours: list[str] = []
-    free = iter((*OTHERS, *MEMBERS) * len(panel.series))
+    palette = [
+        colour for colour in (*OTHERS, *MEMBERS) if colour not in {line.colour for line in panel.series.values()}
+    ]
+    free = cycle(palette or OTHERS)
     for name, line in panel.series.items():
-        colours.append(line.colour or next(colour for colour in free if colour not in colours))
+        colours.append(line.colour or next(free))
         for order, (x, y) in enumerate(line.points):
             count = {"count": line.counts[order]} if line.counts else {}
             rows.append({"series": name, "x": round(x, 9), "y": round(y, 9), "order": order, **count})

@@ -33,6 +33,8 @@ def test_every_contestant_has_a_colour_in_the_legend() -> None:
     assert scale["domain"] == list("abcdefghijklm")
     assert len(set(scale["range"][:11])) == 11
     assert len(scale["range"]) == 13
+    [lines] = line_charts("t", [Panel("x", "y", {name: Series([(0, 1)]) for name in "abcdefghijklm"})])
+    assert set(lines["layer"][0]["encoding"]["color"]["scale"]["range"]) == set(scale["range"])
 
 
 @pytest.mark.parametrize(("largest", "domain"), [(0.0, [0, 1]), (0.25, None), (20.0, None)])
