@@ -83,6 +83,7 @@ def test_a_bad_configuration_is_one_message_and_exit_code_2(tmp_path: Path, text
         ["export", "--format", "xml"],
         ["export", "--output", "/no/such/folder/x"],
         ["nonsense"],
+        ["cost", "--tokens", "4"],
     ],
 )
 def test_bad_arguments_are_exit_code_2(arguments: list[str], database: str) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from pydantic import ValidationError
 
 from gac_app.charts import to_svg
 from gac_app.commands.options import (
@@ -42,6 +43,7 @@ from gac_app.errors import RequestError
 from gac_app.evaluation.running import StudyProgress
 from gac_app.evaluation.studies import EnsembleStudy, Evaluator, QuestionStudy, StudyResult, check_room, studies
 from gac_app.evaluation.tasks import SAMPLES, Question, Task, asked, first_of_each_domain
+from gac_app.validation import fault_of
 
 _EVERY_S = 5.0
 _TASKS = {
@@ -72,7 +74,11 @@ def _command(kinds: Sequence[Kind]) -> Callable[..., None]:
         if len(flagged) > 1:
             raise RequestError(flagged[1].name, f"goes without --{flagged[0].name}")
         kind = flagged[0] if flagged else first
-        study = kind(**{name: given[name] for name in kind.model_fields})
+        try:
+            study = kind(**{name: given[name] for name in kind.model_fields})
+        except ValidationError as error:
+            place, message = fault_of(error)
+            raise RequestError(place, message) from None
         settled = load(config, reproducible=given.get("reproducible"))
         result = _look_at(study, settled) if isinstance(study, EnsembleStudy) else _put_questions(study, settled, given)
         show(result, settled, as_json=as_json, out=out)
