@@ -30,7 +30,8 @@ def pair_probs(
     Args:
         num_votes: by pair; missing = none.
         ratings: Elo; missing = the mean.
-        weights: of contestants; a pair is drawn in proportion to their product. Missing = 1.
+        weights: of contestants; a pair is drawn in proportion to their product. Missing = 1. Where
+            no pair is left, they do not count.
     """
     pairs = list(combinations(names, 2))
     gains = []
@@ -40,10 +41,9 @@ def pair_probs(
         gains.append(prob * (1 - prob) / (num * (num + 1)))
     total = sum(gains)
     probs = {pair: FLOOR / len(pairs) + (1 - FLOOR) * gain / total for pair, gain in zip(pairs, gains, strict=True)}
-    if weights:
-        probs = {pair: prob * math.prod(weights.get(name, 1.0) for name in pair) for pair, prob in probs.items()}
-    total = sum(probs.values())
-    return {pair: prob / total for pair, prob in probs.items()}
+    weighed = {pair: prob * math.prod((weights or {}).get(name, 1.0) for name in pair) for pair, prob in probs.items()}
+    total = sum(weighed.values())
+    return {pair: prob / total for pair, prob in weighed.items()} if total else probs
 
 
 def predicted(left: str, right: str, ratings: Mapping[str, float]) -> float:

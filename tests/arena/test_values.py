@@ -107,6 +107,7 @@ def test_weights_hold_for_all_draws() -> None:
         for (left, right), prob in plain.items()
     }
     assert found == pytest.approx({pair: prob / sum(weighed.values()) for pair, prob in weighed.items()})
+    assert pair_probs("ab", {}, {}, {"a": 0.0}) == {("a", "b"): 1}, "all others have left the configuration"
 
 
 def test_a_newcomer_is_expected_to_be_as_good_as_the_mean() -> None:
