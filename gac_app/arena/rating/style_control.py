@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gac_app.arena.rating.ratings import BASE_RATING, SCALE
+from gac_app.arena.rating.ratings import BASE_RATING, PRIOR, SCALE, is_decided
 from gac_app.arena.rating.resampling import resampled_sums
 
 if TYPE_CHECKING:
@@ -33,8 +33,12 @@ class StyleControl:
         num = len(votes.names)
         self._num = num
         self._session_N = votes.session_N
-        self._design_NP = np.hstack([_who(votes), _style(votes)])
-        self._score_N, self._weight_N = votes.score_N, votes.weight_N
+        design_NP = np.hstack([_who(votes), _style(votes)])
+        one_M, other_M = np.triu_indices(0 if is_decided(votes.wins_CC()[None])[0] else num, 1)  # the prior of `rate`
+        each_CP = np.eye(num, design_NP.shape[1])
+        self._design_NP = np.vstack([design_NP, each_CP[one_M] - each_CP[other_M]])
+        self._score_N = np.append(votes.score_N, np.full(len(one_M), 0.5))
+        self._weight_N = np.append(votes.weight_N, np.full(len(one_M), 2 * PRIOR))
         self._weights_P = np.zeros(self._design_NP.shape[1])
         for _ in range(_MAX_STEPS):
             gradients_NP, hessian_PP = self._slopes()
@@ -56,12 +60,14 @@ class StyleControl:
     def resampled(self) -> tuple[Floats, Floats]:
         """Ratings `[B, C]` and effects `[B, F]` of resamples of sessions, each one Newton step from the estimate."""
         gradients_NP, hessian_PP = self._slopes()
-        sums_BP = resampled_sums(self._session_N, gradients_NP) - _RIDGE * self._weights_P
+        num = len(self._session_N)  # what follows is the prior's
+        sums_BP = resampled_sums(self._session_N, gradients_NP[:num]) + gradients_NP[num:].sum(axis=0)
+        sums_BP -= _RIDGE * self._weights_P
         weights_BP = self._weights_P + np.linalg.solve(hessian_PP, sums_BP.T).T
         return self._elo(weights_BP), weights_BP[:, self._num :] * _TO_ELO
 
     def _slopes(self) -> tuple[Floats, Floats]:
-        """Each vote's gradient of the log likelihood, and the total curvature."""
+        """Each vote's gradient, and the prior's, of the log likelihood, and the total curvature."""
         prob_N = 1 / (1 + np.exp(-self._design_NP @ self._weights_P))
         gradients_NP = self._design_NP * (self._weight_N * (self._score_N - prob_N))[:, None]
         scaled_NP = self._design_NP * (self._weight_N * prob_N * (1 - prob_N))[:, None]
