@@ -15,6 +15,7 @@ from gac_app.evaluation.running.answering import answer, choose, lowest_perplexi
 from gac_app.evaluation.running.result_cache import Graded, ResultCache
 from gac_app.evaluation.running.systems import System, parse_system, parse_systems
 from gac_app.evaluation.studies.evaluator import Evaluator
+from gac_app.evaluation.tasks.questions import Question
 from gac_app.evaluation.tasks.task import Task, load_task
 from tests.evaluation.conftest import call
 from tests.evaluation.fakes import CAPITALS, CHOICES, CONFIG, FakeEnsemble
@@ -119,8 +120,8 @@ def test_the_time_left_is_judged_by_this_run_alone() -> None:
 
 
 def test_silence_is_chosen_last() -> None:
-    for texts, chosen in ((["", "", "Paris"], 2), (["", ""], 0), (["Rome", "the Paris!", "paris"], 1)):
-        assert most_frequent(texts, "words") == chosen
+    for texts, chosen in ((["", "", "Paris"], 2), (["", ""], 0), (["Rome", "Paris", "Paris"], 1)):
+        assert most_frequent(texts) == chosen
     fake = cast(Ensemble, FakeEnsemble(bits={" ab": 3.0}))
     assert [lowest_perplexity(fake, "?\nA:", texts) for texts in (["", " ab"], ["", ""])] == [1, 0]
 
@@ -137,6 +138,10 @@ def test_a_choice_costs_the_longest_time_and_all_passes() -> None:
     assert (chosen.is_right, chosen.text, chosen.num_tokens, chosen.num_ensembled) == (True, " Rome", 4, 0)
     assert chosen.seconds == pytest.approx(3.0, abs=0.5)
     assert (chosen.ttft_s, chosen.member_seconds) == (0.0, 3.5)
+    for task, winner in ((NQ, "C++"), (PIQA, "c")):  # an answer's signs do not count, those of a choice do
+        votes = [Graded("it", False, text) for text in ("C++", "c", "c")]
+        asked = Question(question="Which?", choices=("C++", "c"), answer=0)
+        assert choose(cast(Ensemble, FakeEnsemble()), task, asked, "vote", votes).prediction == winner
 
 
 def test_of_choices_a_text_is_chosen_without_probabilities() -> None:

@@ -22,7 +22,7 @@ from gac_app.decoding.trace import FinishedEvent, FinishReason
 from gac_app.errors import GacError, MemberError, RequestError, VocabularyError
 from gac_app.evaluation.running.result_cache import Graded
 from gac_app.evaluation.running.systems import Rule, System
-from gac_app.evaluation.tasks import Match, Question, Task, extracted, is_right, normalised
+from gac_app.evaluation.tasks import Question, Task, extracted, is_right, normalised
 
 if TYPE_CHECKING:
     from gac_app.decoding.ensemble import Ensemble
@@ -40,7 +40,10 @@ def choose(ensemble: Ensemble, task: Task, question: Question, rule: Rule, candi
     started = time.monotonic()
     texts = [_text(task, question, candidate) for candidate in candidates]
     if rule == "vote":
-        index = most_frequent([candidate.prediction for candidate in candidates], task.match)
+        predictions = [candidate.prediction for candidate in candidates]
+        index = most_frequent(
+            predictions if task.kind == "choice" else [normalised(one, task.match) for one in predictions]
+        )
     elif rule == "mbr":
         index = least_risk(texts)
     else:
@@ -54,10 +57,9 @@ def choose(ensemble: Ensemble, task: Task, question: Question, rule: Rule, candi
     )
 
 
-def most_frequent(predictions: Sequence[str], match: Match) -> int:
+def most_frequent(votes: Sequence[str]) -> int:
     """The index of the first of the most frequent answers. An empty answer has no vote."""
-    votes = [normalised(answer, match) for answer in predictions]
-    counts = Counter(vote for vote in votes if vote)
+    counts = Counter(filter(None, votes))
     return max(range(len(votes)), key=lambda index: counts[votes[index]])
 
 
