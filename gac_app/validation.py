@@ -48,7 +48,7 @@ def text_of(path: Path, max_bytes: float = MAX_FILE_BYTES) -> str:
     try:
         if path.stat().st_size > max_bytes:
             raise ValueError(f"{path}: larger than {max_bytes:,} bytes; this is not the right file")
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")  # spreadsheets begin theirs with a byte order mark
     except OSError as error:
         raise ValueError(f"{path}: cannot be read ({error.strerror or error})") from None
     except UnicodeDecodeError:

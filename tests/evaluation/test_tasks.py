@@ -104,7 +104,7 @@ def _file(folder: Path, *lines: str) -> Path:
 def test_both_forms_are_read(tmp_path: Path) -> None:
     path = _file(
         tmp_path,
-        '{"id": "x", "question": "2 + 2?", "answers": [4], "task": "sums", "more": 1}',
+        '\ufeff{"id": "x", "question": "2 + 2?", "answers": [4], "task": "sums", "more": 1}',
         "",
         '{"question": "Up or\\u2028down?", "choices": ["up", "down"], "answer": 0, "domain": "ways"}',
     )
@@ -179,7 +179,8 @@ def test_a_number_is_the_index_in_csv_as_in_json(choices: str, answer: int) -> N
     [
         ("question,choices,answer\nOne?,10|20,20\n", "own: Line 2: Expected"),
         ("question,answer\nOne?,1\nTwo?,\n", "own: Line 3: Expected 'answers'"),
-        ("question,choices,answer\nOne?,a|b,2\n", "own: Line 2: Expected"),
+        ("question,choices,answer\nOne?,a|b|,2\n", "own: Line 2: Expected"),
+        ("question,choices,answer\nOne?,a||c|d,2\n", "own: Line 2: choices.1: String should have at least 1 character"),
         ("prompt\nOne?", "own: Line 1: Invalid JSON"),
         ("id,question,answer\n7,One?,1\n7,Two?,2\n", "own: duplicate id '7'"),
         ("question\n", "own: Enter at least one question"),

@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import chain, zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
@@ -33,7 +33,7 @@ class Question(BaseModel):
 
     id: str = ""
     question: str = Field(min_length=1)
-    choices: tuple[str, ...] = ()
+    choices: tuple[Annotated[str, Field(min_length=1)], ...] = ()
     answer: int = -1
     answers: tuple[str, ...] = ()
     solution: str = ""
@@ -90,9 +90,10 @@ def _csv_rows(text: str, field: str) -> Iterator[tuple[int, str]]:
         return
     for number, (_, row) in enumerate(csv_rows(text, field), start=2):
         fields: dict[str, Any] = {key: value for key, value in row.items() if key and value}
-        choices = [choice.strip() for choice in fields.pop("choices", "").split("|") if choice.strip()]
+        listed = fields.pop("choices", "").rstrip("| ")
         answer = str(fields.pop("answer", "")).strip()
-        if choices:
+        if listed:
+            choices = [choice.strip() for choice in listed.split("|")]
             is_index = bool(_WHOLE.fullmatch(answer))
             found = answer if is_index or answer not in choices else choices.index(answer)
             fields |= {"choices": choices, "answer": found}
