@@ -188,7 +188,9 @@ class Batches:
         """The run, once the queue takes it; None if the batch ends before."""
         while not self._is_ending(batch):
             try:
-                return self._runs.start(visitor_key, row.prompt, changes, client=batch.client, is_of_batch=True)
+                with self._runs.changing(visitor_key):  # a deletion of everything may have ended the batch
+                    if not batch.cancelled.is_set():
+                        return self._runs.start(visitor_key, row.prompt, changes, client=batch.client, is_of_batch=True)
             except BusyError:
                 batch.cancelled.wait(_RETRY_S)
         row.error = batch.why

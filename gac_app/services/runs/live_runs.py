@@ -26,14 +26,14 @@ class LiveRuns(Generic[RunT]):
 
     def __init__(self) -> None:
         self._runs: OrderedDict[str, RunT] = OrderedDict()
-        self._changing: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
+        self._changing: WeakValueDictionary[str, threading.RLock] = WeakValueDictionary()
         self._lock = threading.Lock()
 
     @contextmanager
     def changing(self, owner: str) -> Iterator[None]:
         """Serialises changes of an owner's runs: none begins from text that is being deleted. Raises BusyError."""
         with self._lock:
-            lock = self._changing.setdefault(owner, threading.Lock())
+            lock = self._changing.setdefault(owner, threading.RLock())
         if not lock.acquire(timeout=CHANGE_TIMEOUT_S):
             raise BusyError(Phrase("Something is still being deleted. Try again in a moment."))
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from gac_app.services.runs.runs import RunService
 from gac_app.services.visitors import owner_of
 from tests.clocks import HandClock
 from tests.databases import locked
-from tests.fakes import FakeModel
+from tests.fakes import WAIT_S, FakeModel
 from tests.services.house import ALICE, BOB, LONG, SHORT, House, listed, until
 
 
@@ -60,7 +61,8 @@ def test_a_prompt_that_does_not_fit_leaves_the_others(house: House) -> None:
     assert batch.rows[1].error
 
 
-def test_deleting_everything_ends_a_batch_without_trace(house: House) -> None:
+def test_deleting_everything_ends_a_batch_without_trace(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also one whose next run waits for the deletion."""
     service = slow(house)
     batches = Batches(service)
     batch = begun(batches, "One?\nTwo?")
@@ -69,6 +71,14 @@ def test_deleting_everything_ends_a_batch_without_trace(house: House) -> None:
     until(lambda: batch.is_over)
     assert batch.rows[1].run_id == ""
     assert listed(service, ALICE) == []
+    changing, has_asked = service._runs.changing, threading.Event()
+    monkeypatch.setattr(service._runs, "changing", lambda owner: has_asked.set() or changing(owner))
+    with changing(owner_of(ALICE)):
+        batch = batches.start(ALICE, "One?", SHORT)
+        assert has_asked.wait(WAIT_S)
+        service.history.delete_all(ALICE)
+    until(lambda: batch.is_over)
+    assert (batch.rows[0].run_id, batch.rows[0].error) == ("", "cancelled")
 
 
 def test_the_end_of_the_service_is_the_end_of_its_batches(house: House) -> None:
