@@ -87,6 +87,8 @@ class GacLogitsProcessor(LogitsProcessor, Owner):  # type: ignore[misc]
         ensemble, self._member = _ensemble_of(config, model, in_hand)
         self.own(ensemble)
         self._end_id = _end_id(model[0], self._member)
+        pads = {self._tokenizer.pad_token_id, model[0].generation_config.pad_token_id, self._end_id}
+        self._pad_ids = pads | self._member.mapping.vocabulary.end_ids
         self._rows: list[_Row] = []
 
     def close(self) -> None:
@@ -113,8 +115,14 @@ class GacLogitsProcessor(LogitsProcessor, Owner):  # type: ignore[misc]
 
     def _row(self, number: int, ids: list[int]) -> _Row:
         """The answer that these ids belong to; a new one where `generate` has begun anew."""
-        if number < len(self._rows) and self._rows[number].ids == ids:
-            return self._rows[number]
+        for row in self._rows[number : number + 1]:
+            if row.ids == ids:
+                return row
+            if ids in ([*row.ids[:-1], pad_id] for pad_id in self._pad_ids):  # `generate` pads a row that it has ended
+                row.decoding.close()
+                row.due.clear()
+                row.ids = ids
+                return row
         self._begin_anew(number)
         raw, prompt = self._prompt_of(number, ids)
         self.check_usable()

@@ -83,8 +83,8 @@ class Decoding(Closing):
 
     @property
     def is_finished(self) -> bool:
-        """Whether END was fed, a stop string was written, or a limit is reached."""
-        return self._session.is_finished
+        """Whether END was fed, a stop string was written, a limit is reached, or it is closed."""
+        return self._session.is_finished or not self._release.alive
 
     def look(self) -> Step:
         """The next step, the same until a token is fed. Raises RequestError at the end, MemberError, RuleError."""
@@ -117,7 +117,7 @@ class Decoding(Closing):
 
     def _looked(self) -> StepView:
         self._owner.check_usable()
-        if self.is_finished or not self._release.alive:
+        if self.is_finished:
             raise RequestError("decoding", "the answer has come to its end")
         if self._view is None:
             self._view = self._session.look()
