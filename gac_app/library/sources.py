@@ -27,20 +27,19 @@ def described(source: Source, **changes: Any) -> tuple[Config, InHand]:
 
     Args:
         source: see `gac_app.load`.
-        changes: of the configuration, such as `plugins`.
+        changes: of the configuration, such as `plugins`; they come before environment variables.
 
     Raises:
         ConfigError.
     """
     changes = {key: value for key, value in changes.items() if value}
-    if isinstance(source, Config):
-        return source.model_copy(update=changes), {}
     if source is None or (isinstance(source, str | Path) and Path(source).suffix in (".yaml", ".yml")):
-        config = read_config(None if source is None else Path(str(source)), os.environ)
-        return config_of({**config.model_dump(), **changes}, Path()) if changes else config, {}
-    overrides = environment_overrides(os.environ)
+        source = read_config(None if source is None else Path(source), os.environ)
+    if isinstance(source, Config):
+        return config_of({**source.model_dump(), **changes}, Path()) if changes else source, {}
+    overrides = environment_overrides(os.environ) | changes
     if isinstance(source, Mapping):
-        return config_of({**source, **changes}, Path(), overrides), {}
+        return config_of(source, Path(), overrides), {}
     listed = [source] if isinstance(source, str | Path) else list(source)
     members: list[dict[str, Any]] = []
     in_hand: dict[str, tuple[Any, Any]] = {}
@@ -50,7 +49,7 @@ def described(source: Source, **changes: Any) -> tuple[Config, InHand]:
         members.append(member)
         if isinstance(item, tuple):
             in_hand[member["name"]] = item
-    return config_of({"members": members, **changes}, Path(), overrides), in_hand
+    return config_of({"members": members}, Path(), overrides), in_hand
 
 
 def _member(item: Any, taken: Sequence[str]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import gac_app
-from gac_app import ConfigError, Gac, ModelLoadError, RequestError, load
+from gac_app import Config, ConfigError, Gac, ModelLoadError, RequestError, load
 from gac_app.library.sources import described
 from tests.models.tiny import save_gemma3, save_llama
 
@@ -85,6 +85,11 @@ def test_members_get_names_from_their_sources(tmp_path: Path, monkeypatch: pytes
     sources = [member.source for member in config.members]
     assert sources[1:3] == ["hub:org/name", str(tmp_path / "model")]
     assert config.members[4].sha256, "as the default configuration has it"
+
+
+@pytest.mark.parametrize("source", [RANDOM, {"members": RANDOM}, Config.model_validate({"members": RANDOM})])
+def test_a_folder_given_comes_before_the_environment_s(source: Any) -> None:
+    assert described(source, cache_dir="given")[0].cache_dir == Path("given")
 
 
 @pytest.mark.parametrize(
