@@ -96,7 +96,7 @@ class FakeInference:
         tokens = {f"token_id:{i}": p for i, p in top}
         if not body.get("return_tokens_as_token_ids"):
             texts = [(self.model.vocabulary.token_bytes[i] or b"<control>", p) for i, p in top]
-            tokens = {text.decode("utf-8", "replace"): p for text, p in texts}
+            tokens = {_told(text): p for text, p in texts}
         return {"choices": [{"logprobs": {"top_logprobs": [tokens]}}]}
 
     def _completion(self, body: dict[str, Any], ids: list[int], num: int) -> dict[str, Any]:
@@ -118,6 +118,12 @@ class FakeInference:
     def _is_text(self, own: int) -> bool:
         token = self.model.vocabulary.token_bytes[own]
         return bool(token) and token.isascii()
+
+
+def _told(token: bytes) -> str:
+    """As OpenAI writes a token."""
+    text = token.decode("utf-8", "backslashreplace")
+    return text if text.encode() == token else f"bytes:{text}"
 
 
 @contextmanager

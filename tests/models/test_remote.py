@@ -336,6 +336,7 @@ def test_texts_of_tokens_tell_ids(directory: Path, url: str, llama: Transformers
         equal = [i for i, other in enumerate(llama.vocabulary.token_bytes) if other == token]
         assert any(logprob == pytest.approx(float(exact[i]), abs=1e-4) for i in equal)
         assert own not in llama.vocabulary.byte_ids
+    assert llama.vocabulary.token_bytes.index(b" \xe6\x97") in told.ids
     untold = set(range(len(exact))) - set(told.ids)
     assert max(float(exact[own]) for own in untold) <= told.most + 1e-4
 

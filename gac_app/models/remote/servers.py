@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any, TypeVar
@@ -169,9 +170,10 @@ class OpenAiServer(VllmServer):
 
     def _id_of(self, token: str) -> int | None:
         """The id of a token's text; None if that does not tell it."""
-        if not token.startswith("bytes:"):
-            return self._ids.get(token.encode())
-        return self._ids.get(bytes.fromhex(token.removeprefix("bytes:").replace("\\x", "")))
+        data = token.removeprefix("bytes:").encode()
+        if token.startswith("bytes:"):  # such as `bytes: \xf0\x9f`: a space and half a character
+            data = re.sub(rb"\\x([0-9a-f]{2})", lambda escape: bytes.fromhex(escape[1].decode()), data)
+        return self._ids.get(data)
 
     @cached_property
     def _ids(self) -> dict[bytes, int]:
