@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any
 from unittest.mock import Mock, patch
 
@@ -232,6 +233,7 @@ def test_where_only_steps_are_damaged_the_text_is_shown(house: House, table: str
 def test_times_that_are_none_break_no_list(house: House) -> None:
     service, run_id, whole = damaged(house, "UPDATE run SET created_at = 'yesterday' WHERE id = ?")
     assert {line.run_id for line in listed(service, ALICE)} == {run_id, whole}
+    assert [line["run_id"] for line in islice(house.store().export(), 3)] == [whole, run_id]
     service.history.delete_run(ALICE, run_id)
 
 
