@@ -195,8 +195,8 @@ def test_no_battle_begins_while_a_visitor_is_being_deleted(arena: Arena, monkeyp
 
     def and_begin(key: str) -> None:
         forget(key)
-        with pytest.raises(BusyError, match="being deleted"):
-            arena.service.start(key, "Too late")
+        with ThreadPoolExecutor() as others, pytest.raises(BusyError, match="being deleted"):
+            others.submit(arena.service.start, key, "Too late").result()
 
     monkeypatch.setattr(arena.service, "forget", and_begin)
     arena.runs.history.delete_all(ALICE)
