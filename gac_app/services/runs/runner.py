@@ -20,7 +20,7 @@ from gac_app.services.origin import ORIGIN
 from gac_app.services.queue.queue import RunQueue
 from gac_app.services.runs.live_run import LiveRun, LiveStream
 from gac_app.services.runs.metrics import Metrics
-from gac_app.services.runs.views import StreamView, run_status
+from gac_app.services.runs.views import run_status
 
 if TYPE_CHECKING:  # it loads torch, which the page need not wait for
     from gac_app.decoding.request import Encoded
@@ -248,7 +248,7 @@ def _why(error: BaseException, run: LiveRun, name: str) -> str:
     return UNEXPECTED
 
 
-def _broken(stream: StreamView, reason: FinishReason, detail: str) -> FinishedEvent:
+def _broken(stream: LiveStream, reason: FinishReason, detail: str) -> FinishedEvent:
     """A finished event for a stream whose session gave none."""
     steps = stream.steps
     return FinishedEvent(
@@ -260,4 +260,5 @@ def _broken(stream: StreamView, reason: FinishReason, detail: str) -> FinishedEv
         seconds=0.0,
         members={},
         detail=detail,
+        num_replayed=stream.num_kept,
     )

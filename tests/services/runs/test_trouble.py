@@ -145,6 +145,7 @@ def test_an_unexpected_fault_tells_no_internals(
     house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: type[BaseException]
 ) -> None:
     service = house.service(fake_models())
+    first = answer(service)
     ensemble = service.members.ensemble()
     real = ensemble.open
 
@@ -155,10 +156,11 @@ def test_an_unexpected_fault_tells_no_internals(
 
     monkeypatch.setattr(ensemble, "open", opened)
 
-    run = answer(service)
+    run = ended(service.extend(ALICE, first.id))
 
     broken = end_of(run.streams["member:a"])
     assert broken.reason is FinishReason.ERROR
+    assert (broken.num_tokens, broken.num_decoded) == (10, 0), "it had kept the first answer's"
     assert "secret" not in broken.detail
     assert error.__name__ in caplog.text
     assert run.status == RunStatus.FINISHED
