@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, Route
+from playwright.sync_api import Page, Request, Route
 
 from gac_app.evaluation.studies.result import StudyResult
 from tests.browser.conftest import CALLS, HOSTILE_NAME, Opener, Site, loading, to_tab
@@ -199,16 +199,32 @@ def test_a_study_is_called_off_and_another_visitor_only_sees_it(lab_site: Site, 
     theirs.wait_for_selector(".gac-lab .gac-lab-run:enabled")
 
 
-def test_advice_comes_with_a_result_until_followed(lab_site: Site, open_page: Opener) -> None:
+def test_the_last_choice_is_shown_and_its_advice_until_followed(lab_site: Site, open_page: Opener) -> None:
     watched, strong = open_page(lab_site), HOSTILE_NAME
     page, files = watched.page, lab_site.lab.results.files
     to_tab(page, "Lab")
     page.wait_for_selector(".gac-lab-study")
-    data = benchmark_data("trivia", **{"slow": 0.4, strong: 0.8})
-    kept = files.keep(StudyResult("eval", "trivia: 40 questions", [], data), ("slow", strong))
+    data, names = benchmark_data("trivia", **{"slow": 0.4, strong: 0.8}), ("first: 40", "trivia: 40 questions")
+    kept = [files.keep(StudyResult("eval", name, [], data), ("slow", strong)) for name in names]
     to_tab(page, "Compare")
     to_tab(page, "Lab")
-    page.wait_for_selector(".gac-lab-kept li")
+    late = list[Route]()
+
+    def wanted(request: Request) -> bool:
+        return '"result":' in (request.post_data or "")
+
+    def hold(route: Route) -> None:
+        late.append(route) if wanted(route.request) and len(late) < 2 else route.continue_()
+
+    page.route("**/gradio_api/run/**", hold)
+    for name in names:
+        with page.expect_request(wanted):
+            page.click(f".gac-lab-kept .gac-run-prompt:has-text('{name}')")
+    late[1].continue_()
+    page.wait_for_selector(f".gac-lab-head h2:has-text('{names[1]}')")
+    with page.expect_request(wanted):
+        late[0].continue_()
+    page.wait_for_selector(f".gac-lab-head h2:has-text('{names[1]}')")
     to_tab(page, "Compare")
     page.wait_for_selector(f".gac-advice:text('On trivia (40 questions), behind {strong}: slow by 50 %.')")
     for _ in watched.at_widths(390, 1280):
@@ -219,4 +235,5 @@ def test_advice_comes_with_a_result_until_followed(lab_site: Site, open_page: Op
     page.wait_for_selector(".gac-advice", state="hidden")
     page.select_option(".gac-presets select", "Defaults")
     page.wait_for_selector(".gac-advice")
-    files.delete(kept.id)
+    for one in kept:
+        files.delete(one.id)

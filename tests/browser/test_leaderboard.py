@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import threading
 
 import pytest
 
-from tests.browser.conftest import Opener, Server, to_tab
+from gac_app.services.battles.standings import Standings
+from tests.browser.conftest import WAIT_MS, Opener, Server, to_tab
 from tests.browser.test_arena import BOX, SAID, answered, ask_two, begin, to_arena
 from tests.browser.test_axe import all_findings, with_axe
 from tests.ui.planted import PlantedEnsemble
@@ -23,14 +25,17 @@ NOTES = """() => {
 }"""
 
 
-def test_the_first_look_says_what_it_waits_for(serve_arena: Server, open_page: Opener) -> None:
+def test_the_first_look_says_what_it_waits_for(
+    serve_arena: Server, open_page: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what is chosen while it counts is counted too."""
     site = serve_arena()
-    for language in ("de", "und"):
+    for language in ("de", "und", "und"):
         plant_vote(site.store, "zyxone", "zyxtwo", "left", language=language)
     page = open_page(site).page
     page.evaluate(NOTES)
     to_tab(page, "Leaderboard")
-    page.wait_for_selector(".gac-rank-note:has-text('2 votes')")
+    page.wait_for_selector(".gac-rank-note:has-text('3 votes')")
     assert "Counting the votes…" in page.evaluate("[...notes]")
     assert page.locator(".gac-rank-filters [name=language] option").all_text_contents()[-2:] == [
         "German",
@@ -40,6 +45,15 @@ def test_the_first_look_says_what_it_waits_for(serve_arena: Server, open_page: O
         page.wait_for_selector(".gac-leaderboard:not([aria-busy])")
         page.evaluate("import('gac/tabs').then(({ modules }) => modules['arena/leaderboard'].showLeaderboard())")
     page.wait_for_selector(".gac-leaderboard:not([aria-busy])")
+    page.click(".gac-rank-fold summary")
+    is_chosen, count = threading.Event(), Standings.leaderboard
+    held = lambda *args, **options: is_chosen.wait(WAIT_MS / 1000) and count(*args, **options)  # noqa: E731
+    monkeypatch.setattr(Standings, "leaderboard", held)
+    for language in ("de", "und"):
+        with page.expect_response("**/queue/join*"):
+            page.select_option(".gac-rank-filters [name=language]", language)
+    is_chosen.set()
+    page.wait_for_selector(".gac-rank-note:has-text('2 votes')")
 
 
 def test_known_answers_and_the_most_active_address_are_told(serve_arena: Server, open_page: Opener) -> None:

@@ -64,7 +64,7 @@ def build_leaderboard(arena: ArenaService, config: Config) -> Callable[[gr.Event
         }
         return [page_json(reply), *row.showing(charts(board, words), language)]
 
-    page.wanted(show, outputs=[page, *row.plots], **QUIET)
+    page.wanted(show, outputs=[page, *row.plots], trigger_mode="multiple", **QUIET)
     return show
 
 

@@ -29,7 +29,7 @@ def lab_tab(context: TabContext) -> None:
     with opened("lab", word("tab.lab"), called("lab/lab", "refreshLab")):
         listed = component("lab", "lab/lab", events=("started", "shown", "kept"), functions=lab_functions(lab))
         view = ResultView(lab, context.service.config)
-        listed.shown(_shown(lab, view), outputs=view.outputs, queue=False, **QUIET)
+        listed.shown(_shown(lab, view), outputs=view.outputs, trigger_mode="multiple", queue=False, **QUIET)
         listed.started(start_study(lab), outputs=listed, **QUIET)
         # A new benchmark may change the advice on settings.
         listed.kept(None, js=called("settings/settings", "checkSettings"), api_visibility="private")

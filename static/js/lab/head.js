@@ -1,6 +1,6 @@
 // The head of the result that is looked at: what it is, what follows from it, and its files.
 
-import { titleOf } from "./lab.js";
+import { drew, titleOf } from "./lab.js";
 import { comparedVerdict } from "../answer/verdict.js";
 import { answerTo, download, parseJson, visitorKey } from "../page/browser.js";
 import { h, shortName } from "../page/elements.js";
@@ -16,6 +16,7 @@ export function start({ element, props, server, watch }) {
     root.hidden = !result;
     root.replaceChildren(...(!result ? [] : result.error ? [h("p", { class: "is-error", role: "alert", text: said(result.error) })] : headOf(result, server)));
     if (!result || result.error) return;
+    drew(result.id);
     root.focus({ preventScroll: true });
     root.scrollIntoView({ block: "nearest", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
   };

@@ -24,6 +24,11 @@ export function start(part) {
 /** The tab is chosen. */
 export const refreshLab = () => (lab?.overview ? lab.refresh() : lab?.open());
 
+/** A result was drawn: ask anew if the one that was chosen last came before it. */
+export function drew(id) {
+  if (id !== lab.shown) lab.show(lab.shown);
+}
+
 /** A result's study and what it asked, in a line. */
 export function titleOf({ study: name, heading }) {
   const title = said(lab?.overview?.studies.find((study) => study.name === name)?.title ?? name);
