@@ -117,12 +117,14 @@ def test_a_shared_run_is_read_until_its_owner_unshares_it(serve: Server, open_pa
 
 
 def test_sharing_and_comparing_wait_for_the_end(serve: Server, open_page: Opener) -> None:
-    page = open_page(serve(PlantedEnsemble(pieces=LONG[:60], pause_s=0.05)))
+    ensemble = PlantedEnsemble(pieces=LONG[:60], pause_s=1.0)
+    page = open_page(serve(ensemble))
     page.ask("hello", and_wait=False)
     page.choose("Share by link")
     page.page.click(".gac-asked button:text-is('Compare two answers')")
     assert page.text(".gac-keep-note").startswith("Waits for the end")
     assert page.page.locator(".gac-link, .gac-diff[open]").count() == 0
+    ensemble.pause_s = 0.0
     page.page.wait_for_selector("body:not(.gac-is-live) .gac-diff[open]")
     page.page.wait_for_selector(".gac-link", state="attached")
 
