@@ -50,8 +50,8 @@ def history_functions(service: RunService) -> list[PageFunction]:
     def delete_runs(fields: Fields) -> None:
         service.history.delete_runs(fields.visitor_key, fields.texts("runs", MAX_CHOSEN))
 
-    def delete_conversation(fields: Fields) -> None:
-        service.history.delete_conversation(fields.visitor_key, fields.text("conversation"))
+    def delete_conversation(fields: Fields) -> Reply:
+        return {"runs": service.history.delete_conversation(fields.visitor_key, fields.text("conversation"))}
 
     def delete_all(fields: Fields) -> None:
         service.history.delete_all(fields.visitor_key)

@@ -82,9 +82,19 @@ def test_conversations_are_found_named_starred_and_reopened(serve: Server, open_
     page.page.wait_for_function("document.querySelectorAll('.gac-run-prompt').length === 1")
     assert listed(page) == ["gamma"]
     page.page.uncheck("text=Starred only")
+    page.page.click(".gac-run-open:has-text('beta')")
+    page.page.wait_for_selector(".gac-asked h2:text-is('beta')")
+    page.page.click("role=tab[name=History]")
+    page.page.fill(".gac-search", "alph")
+    page.page.wait_for_selector(".gac-conversation-head:has-text('1 of 2 turns')")
     page.page.click("[aria-label='More: <b>Guitars</b>']")
     page.page.click("text=Delete all turns")
     page.confirm_deletion()
+    page.page.click("role=tab[name=Compare]")
+    page.page.wait_for_selector(".gac-empty")  # a turn that was not listed was shown
+    page.page.click("role=tab[name=History]")
+    page.page.fill(".gac-search", "")
+    page.page.wait_for_selector(".gac-run-prompt")
     assert listed(page) == ["gamma"]
     page.page.reload()
     page.page.click(".gac-run-open")

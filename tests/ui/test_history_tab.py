@@ -51,7 +51,7 @@ def ask(history: Spy, name: str, /, **fields: Any) -> Any:
 )
 def test_changes_are_passed_on(name: str, fields: dict[str, Any], call: tuple[Any, ...]) -> None:
     history = Spy()
-    assert ask(history, name, **fields) == {}
+    assert "error" not in ask(history, name, **fields)
     assert history.calls == [(name, *call)]
     assert "error" in ask(history, name, **{**fields, "key": "x"})
 

@@ -229,9 +229,11 @@ class History:
             with suppress(NotFoundError):
                 self.delete_run(visitor_key, run_id)
 
-    def delete_conversation(self, visitor_key: str, conversation_id: str) -> None:
-        """Delete all runs of a conversation, newest first, and its name."""
-        self.delete_runs(visitor_key, self._store.run_ids_of(visitor_key, conversation_id))
+    def delete_conversation(self, visitor_key: str, conversation_id: str) -> list[str]:
+        """Delete all runs of a conversation, newest first, and its name. Returns the runs' ids."""
+        run_ids: list[str] = self._store.run_ids_of(visitor_key, conversation_id)
+        self.delete_runs(visitor_key, run_ids)
+        return run_ids
 
     def delete_all(self, visitor_key: str) -> None:
         """Delete everything of a visitor."""

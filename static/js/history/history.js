@@ -100,9 +100,9 @@ class History {
     return this.removeRuns([run.id], t("history.delete-runs.title", { n: 1 }), t("history.delete-run"));
   }
 
-  async onDelete({ id, runs }) {
+  async onDelete({ id }) {
     if (!(await this.confirm(t("history.delete-conversation.title"), t("history.delete-for-good")))) return;
-    await this.change("delete_conversation", { conversation: id }, t("history.deleted"), runs.map((run) => run.id), true);
+    await this.change("delete_conversation", { conversation: id }, t("history.deleted"));
   }
 
   onName(conversation, name) {
@@ -116,15 +116,15 @@ class History {
 
   // ---- what is deleted
 
-  /** Do it, say how it went, and show what is left; `isAll`: more than the runs of these ids may be gone. */
-  async change(name, fields, done = "", ids = [], isAll = false) {
-    const reply = await this.ask(name, fields), shown = await board;
-    const isShown = ids.includes(shown.run?.id);
-    if (!reply.error) for (const id of ids) forgetTurn(id);
-    if (!reply.error && ids.length) forgetAnswers(isAll ? null : ids);
+  /** Do it, say how it went, and show what is left; `runs`: the ids of those that are deleted by it. */
+  async change(name, fields, done = "", runs = []) {
+    const reply = await this.ask(name, fields), shown = await board, deleted = reply.error ? [] : reply.runs ?? runs;
+    const isShown = deleted.includes(shown.run?.id);
+    for (const id of deleted) forgetTurn(id);
+    forgetAnswers(deleted);
     await this.load();
     this.note.textContent = said(reply.error) || done || this.note.textContent;
-    if (!reply.error && isShown) this.trigger("cleared");
+    if (isShown) this.trigger("cleared");
   }
 
   async removeRuns(ids, title, text) {
