@@ -97,6 +97,10 @@ def test_sessions_in_use_make_no_room() -> None:
         kept.sessions.enter("one more", ALICE)
     assert refused.value.status == 429
     kept.sessions.enter("of another address", BOB)
+    assert kept.sessions.find("s0", Caller("train", "alice", "alice"))
+    with pytest.raises(RefusedError) as refused:
+        kept.sessions.find("s0", Caller("home", "bob", "bob"))
+    assert refused.value.status == 403
 
 
 @pytest.mark.anyio
