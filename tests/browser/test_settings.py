@@ -101,6 +101,14 @@ def test_all_bad_fields_are_told_at_once_and_found(serve: Server, open_page: Ope
     page.ask("hello")
 
 
+# As if the presets were saved where there were other members and settings.
+GROW_OLD = """() => {
+  const own = JSON.parse(localStorage.getItem("gac.presets"));
+  Object.assign(own["warm <b>"], { no_such: 1, members: ["Large", "gone"] });
+  localStorage.setItem("gac.presets", JSON.stringify(own));
+}"""
+
+
 def test_presets_are_saved_named_and_deleted(serve: Server, open_page: Opener) -> None:
     page = open_page(serve())
     page.open_settings()
@@ -116,10 +124,12 @@ def test_presets_are_saved_named_and_deleted(serve: Server, open_page: Opener) -
     choice.select_option("Defaults")
     summed_up(page, "greedy")
     assert page.page.input_value("#gac-set-temperature") == "0"
+    page.page.evaluate(GROW_OLD)
     reload(page.page)
     page.open_settings()
     choice.select_option("warm <b>")
     summed_up(page, "temperature 0.9")
+    assert choice.input_value() == "warm <b>"
     page.page.click(".gac-presets >> text=Delete")
     assert choice.locator("option").all_inner_texts() == [
         "not saved",

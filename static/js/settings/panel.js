@@ -6,7 +6,6 @@ import { t } from "../page/words.js";
 import { FIELD_KINDS } from "./fields.js";
 import { MembersField } from "./member_cards.js";
 import { Presets } from "./presets.js";
-import { shippedPresets } from "./shipped.js";
 
 const SETTINGS_KEY = "gac.settings";
 const CHECK_MS = 150;
@@ -16,11 +15,11 @@ const PHONE = matchMedia("(max-width: 640px)");
 export class SettingsPanel {
   /** `first`: {spec, members, defaults}; `check(values, at)` asks what they mean. */
   constructor(dialog, first, check) {
-    Object.assign(this, { dialog, defaults: first.defaults, check, at: 0, timer: 0, opener: null });
-    this.values = { ...first.defaults, ...this.fitting(Object(readKept(SETTINGS_KEY, {})), first.members) };
+    Object.assign(this, { dialog, defaults: first.defaults, members: first.members, check, at: 0, timer: 0, opener: null });
+    this.values = { ...first.defaults, ...this.fitting(readKept(SETTINGS_KEY, {})) };
     this.fields = new Map(first.spec.filter(({ kind }) => kind in KINDS).map((spec) =>
       [spec.name, new KINDS[spec.kind]({ ...spec, members: first.members }, (value, name = spec.name) => this.set(name, value))]));
-    this.presets = new Presets(dialog.querySelector(".gac-presets"), (changes) => this.use(changes), () => this.changes(), () => shippedPresets(this.defaults, this.changes()));
+    this.presets = new Presets(dialog.querySelector(".gac-presets"), this);
     dialog.querySelector(".gac-settings-groups").replaceChildren(...this.groups());
     dialog.querySelector("[data-act=close]").addEventListener("click", () => dialog.close());
     dialog.addEventListener("close", () => this.opener?.focus());
@@ -40,9 +39,9 @@ export class SettingsPanel {
   }
 
   /** Of settings kept earlier, those that there still are. */
-  fitting(kept, members) {
-    const known = Object.entries(kept).filter(([name]) => name in this.defaults);
-    const isHere = (name) => members.includes(name);
+  fitting(kept) {
+    const known = Object.entries(Object(kept)).filter(([name]) => name in this.defaults);
+    const isHere = (name) => this.members.includes(name);
     return Object.fromEntries(known.filter(([name, value]) =>
       name === "gate" ? isHere(value) : name === "members" ? Array.isArray(value) && value.length && value.every(isHere)
         : name === "own_weights" ? Object.keys(Object(value)).every(isHere) : true));

@@ -3,6 +3,7 @@
 import { readKept, writeKept } from "../page/browser.js";
 import { h } from "../page/elements.js";
 import { t } from "../page/words.js";
+import { shippedPresets } from "./shipped.js";
 
 const PRESETS_KEY = "gac.presets";
 const MAX_NAME_CHARS = 40;
@@ -10,11 +11,8 @@ const DEFAULTS = "Defaults"; // no preset's name
 const SHIPPED = "\n"; // begins what stands for a shipped one, and no name that is typed
 
 export class Presets {
-  /** `onChoose(changes)`: a preset's settings, as they differ from the defaults; `current()` gives those shown,
-   * `shipped()` the presets that come with the page.
-   */
-  constructor(root, onChoose, current, shipped) {
-    Object.assign(this, { root, onChoose, current, shipped, own: Object(readKept(PRESETS_KEY, {})) });
+  constructor(root, panel) {
+    Object.assign(this, { root, panel, own: Object(readKept(PRESETS_KEY, {})) });
     this.select = h("select", { "aria-label": t("preset"), onchange: () => this.choose() });
     this.name = h("input", { type: "text", maxlength: MAX_NAME_CHARS, placeholder: t("name"), "aria-label": t("name"), hidden: true });
     this.saveButton = h("button", { type: "submit", class: "gac-button", text: t("preset.save-as") });
@@ -32,16 +30,17 @@ export class Presets {
 
   /** All of them: {id, name, about, changes}. */
   get all() {
+    const { panel } = this;
     return [
       { id: DEFAULTS, name: t("preset.defaults"), about: t("preset.defaults.about"), changes: {} },
-      ...Object.entries(this.own).map(([name, changes]) => ({ id: name, name, about: "", changes })),
-      ...this.shipped().map((preset) => ({ ...preset, id: SHIPPED + preset.name })),
+      ...Object.entries(this.own).map(([name, kept]) => ({ id: name, name, about: "", changes: panel.fitting(kept) })),
+      ...shippedPresets(panel.defaults, panel.changes()).map((preset) => ({ ...preset, id: SHIPPED + preset.name })),
     ];
   }
 
   /** Show which preset the settings are, if any. */
   show() {
-    const now = JSON.stringify(this.current()), { all } = this;
+    const now = JSON.stringify(this.panel.changes()), { all } = this;
     const found = all.find(({ changes }) => JSON.stringify(changes) === now);
     this.select.replaceChildren(...(found ? [] : [h("option", { value: "", text: t("status.not-saved") })]),
       ...all.map(({ id, name }) => h("option", { value: id, text: name })));
@@ -52,7 +51,7 @@ export class Presets {
 
   choose() {
     const chosen = this.all.find(({ id }) => id === this.select.value);
-    if (chosen) this.onChoose(chosen.changes);
+    if (chosen) this.panel.use(chosen.changes);
   }
 
   askName(isAsked) {
@@ -65,7 +64,7 @@ export class Presets {
     if (this.name.hidden) return this.askName(true);
     const name = this.name.value.trim();
     if (!name || name === DEFAULTS) return this.name.focus();
-    this.own = { ...this.own, [name]: this.current() };
+    this.own = { ...this.own, [name]: this.panel.changes() };
     this.name.value = "";
     this.askName(false);
     this.keep();
