@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gac_app.decoding.ensemble import Ensemble
@@ -54,6 +54,21 @@ def test_an_extended_answer_equals_the_uninterrupted_one(
     """Also where members cut inside each other's tokens."""
     ensemble = toy_ensemble(toys(seeds[0], len(seeds), LETTERS)) if are_toys else make(*seeds)
     assert_goes_on(ensemble, num, is_forced=is_forced and not are_toys, how=how)
+
+
+@given(seed=st.integers(0, 200), threshold=st.sampled_from([0.3, 0.5, 0.7]))
+@example(109, 0.3)
+def test_members_read_a_replayed_answer_whatever_the_gate_says(seed: int, threshold: float) -> None:
+    """The gate's model may have changed since."""
+    how = {"mode": "gate", "threshold": threshold, "temperature": 1.0, "max_new_tokens": 40}
+    members = toys(seed, 2, LETTERS)
+    steps, _ = decoded(toy_ensemble(members), **how)
+    text = b"".join(step.token for step in steps[:-1])
+    ensemble = toy_ensemble([replace(members[0], seed=-1), members[1]])
+    branch = Branch(tuple(steps[:-1]))
+    session = ensemble.session("ab é", ensemble.config.settings_from(how), raw=True, branch=branch)
+    list(session.events())
+    assert all(context.text.written.startswith(text) for context in session.contexts.values())
 
 
 @given(seed=st.integers(0, 200), how=HOW, filters=st.sampled_from([{}, {"top_k": 2}, {"top_p": 0.6}, {"min_p": 0.3}]))

@@ -148,7 +148,7 @@ class Covers:
         del self.text[len(self.text) - len(rest) :]
         if not ids:
             base.weight = 1.0
-            self.beam = [base]
+            self.beam, self._has_resynced = [base], False
             return rest
         last_bytes = self._mapping.vocabulary.decode(list(ids[-1:]))
         if likely is not None and not any(self._mapping.spans(last_bytes, rest or following) for following in likely):
@@ -287,5 +287,5 @@ class Covers:
 
     def _settle(self, boundary: Boundary) -> Boundary:
         """Keep this boundary alone."""
-        self.beam = [Cover(boundary)]
+        self.beam, self._has_resynced = [Cover(boundary)], False
         return boundary

@@ -48,8 +48,9 @@ class FedText:
 
     def miss(self, token: bytes) -> None:
         """Add a token that the member is not asked about."""
-        self.pending_bytes += token
-        if len(self.pending_bytes) >= 2 * _MOVING and not self.incomplete_utf8:
+        self.pending_bytes += self.incomplete_utf8 + token
+        self.incomplete_utf8 = b""
+        if len(self.pending_bytes) >= 2 * _MOVING:
             del self.pending_bytes[: self.covers.take_start(bytes(self.pending_bytes), _MOVING)]
 
     def spelling(self) -> tuple[Boundary, tuple[int, ...], bytes]:
