@@ -128,7 +128,7 @@ class VocabMapping:
 
     def first(self, union_id: int) -> int:
         """The union token by which the member begins to write this one: itself, or the first piece of its spelling."""
-        if self._has_U[union_id]:
+        if self._has_U[union_id] or union_id == self.union.end_id:
             return union_id
         first = self.vocabulary.token_bytes[self.feed(union_id)[0]]
         return self.union.ids.get(first or b"", union_id)
