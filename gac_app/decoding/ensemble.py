@@ -151,6 +151,7 @@ class Ensemble(Requests):
 
         Raises:
             RequestError: prompt or settings do not fit.
+            VocabularyError: a member has no tokens for a continuation.
             MemberError, RuleError: a member or a rule fails.
         """
         request = self.request(prompt, settings, may_be_empty=True, **how)

@@ -17,7 +17,6 @@ from typing import Any
 
 from gac_app.decoding.distribution import TokenDistribution
 from gac_app.decoding.rules.answer import StepRules
-from gac_app.decoding.rules.gate import Gate
 from gac_app.decoding.rules.weights import LEAST_LOG_PROB
 from gac_app.decoding.scoring.bytes import Segment, TextProbs, log_prob_in, read_by_all, segments
 from gac_app.decoding.scoring.pieces import PieceRead, ReadPrompt, log, read_pieces, spelt_by
@@ -225,12 +224,13 @@ def score_ids(prompt: ReadPrompt, ids: Sequence[int], num_top: int) -> list[Toke
 
 
 def bits_per_byte(prompt: ReadPrompt, text: str) -> float:
-    """Of a text under a member alone; of a long one, its end counts. Nothing of it is cached.
+    """Of a text under a member alone, which reads it as it reads prompts; of a long one, its end counts. What the union
+    lacks, since some member has no token for it, does not count. Nothing of it is cached.
 
     Args:
         prompt: holds what is before the text, in that member.
     """
-    [member], data, gate = prompt.members, bytes_of(text[-_PROMPT_CHARS_READ:]), Gate()
-    read = read_pieces(prompt, spelt_by(member, data), gate) if data else ()
-    log_prob = sum(max(piece.log_probs[member.name], LEAST_LOG_PROB) for piece in read)
-    return Score(log_prob, len(data), 0, 0).bits_per_byte
+    [member], [ids], data = prompt.members, prompt.ids, bytes_of(text[-_PROMPT_CHARS_READ:])
+    _, *scores = score_ids(prompt, [*ids[-1:], *member.mapping.vocabulary.encode(data.decode())], num_top=0)
+    known = [score.log_prob or 0.0 for score in scores if score.token in member.mapping.union.ids]
+    return Score(sum(max(one, LEAST_LOG_PROB) for one in known), len(data), 0, 0).bits_per_byte

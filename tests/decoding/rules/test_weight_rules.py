@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from gac_app.decoding.rules.shipped.weights import Average, Entropy, Posterior, 
 from gac_app.decoding.rules.weights import StepWeights
 from gac_app.decoding.trace.events import FinishReason
 from gac_app.errors import RuleError
+from gac_app.models.random_model import RandomModel, make_vocabulary
 from gac_app.models.sequence import ForwardRequest
 from tests.decoding.answers import decoded
 from tests.decoding.conftest import make
@@ -72,6 +74,18 @@ def test_the_better_reader_of_the_prompt_counts_more() -> None:
     [step, *_], _ = steps_and_end(ensemble.generate(prompt, raw=True))
     weights = {member.member: member.weight for member in step.members}
     assert weights == pytest.approx({name: value / sum(raw.values()) for name, value in raw.items()}, rel=1e-4)
+
+
+def test_a_prompt_weighs_members_without_tokens_for_all_of_it() -> None:
+    whole = make_vocabulary(0)
+    encode = whole.encode
+    tokens = tuple(None if token == b"\x13" else token for token in whole.token_bytes)
+    lacking = replace(whole, token_bytes=tokens, encode=lambda text: encode(text.replace("\x13", "")))
+    models = [RandomModel(f"m{seed}", seed, vocabulary=v) for seed, v in enumerate([whole, lacking])]
+    ensemble = ensemble_of(models, config_of(["m0", "m1"], {"mode": "every-step", "weights": "prompt-perplexity"}))
+    with closing(ensemble):
+        [step, *_], _ = steps_and_end(ensemble.generate("the vote \x13 of one", raw=True))
+    assert all(0.1 < member.weight < 0.9 for member in step.members), "what one of them lacks says nothing"
 
 
 def test_nothing_is_kept_of_a_prompt_read_for_weights() -> None:
