@@ -12,6 +12,8 @@ from typer.testing import CliRunner, Result
 
 from gac_app import loading
 from gac_app.cli import app
+from gac_app.decoding.ensemble import Ensemble
+from gac_app.decoding.trace.events import FinishedEvent, FinishReason
 from gac_app.errors import GacError, RequestError
 from tests.command_line import members_file, run_command
 from tests.vocab.vocabularies import vocabulary
@@ -126,6 +128,16 @@ def test_a_table_or_a_line_a_prompt(folder: Path) -> None:
     assert printed.exit_code == 0
     assert "Two?" in printed.stdout
     assert "Ensemble" in printed.stdout
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_an_answer_that_breaks_fails_the_command(
+    options: tuple[str, ...], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    end = FinishedEvent(FinishReason.ERROR, " Pa", 1, 0, ttft_s=0.1, seconds=0.1, members={}, detail="a: broke")
+    monkeypatch.setattr(Ensemble, "generate", lambda *_, **__: (event for event in [end]))
+    done = CliRunner().invoke(app, ["generate", "Hi", "--config", str(folder / "members.yaml"), *options])
+    assert (str(done.exception), done.exit_code) == ("a: broke", 1)
 
 
 def test_a_prompt_that_does_not_fit_fails_the_command(folder: Path) -> None:
