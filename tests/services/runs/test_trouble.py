@@ -73,7 +73,9 @@ def test_a_run_that_lost_one_write_is_not_called_saved(
         return failed
 
     monkeypatch.setattr(other, "save_answer", refuse)
-    run = answer(house.service(store=other))
+    service = house.service(store=other)
+    run = answer(service)
+    service.close()  # waits for what is packed
     assert other.flush()
     assert run.is_saved is False, "whatever went well afterwards"
     until(lambda: f"run {run.id}" in caplog.text, "for the log")
