@@ -101,6 +101,14 @@ def test_the_base_has_room_for_its_views(monkeypatch: pytest.MonkeyPatch) -> Non
     assert asked == [loaded]
 
 
+def test_a_view_keeps_nothing_without_a_conversation(ensemble: Ensemble) -> None:
+    kept = []
+    for namespace in ("", "talk"):
+        finished_of(ensemble, namespace=namespace)
+        kept.append(ensemble.members["a"].kept.num_sequences)
+    assert kept[1] > kept[0] == 0
+
+
 def test_what_a_view_adds_is_read_once(ensemble: Ensemble, model: FakeModel) -> None:
     finished_of(ensemble, alone="terse")
     before = len(model.num_read_at_once)
