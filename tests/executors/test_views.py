@@ -101,12 +101,14 @@ def test_the_base_has_room_for_its_views(monkeypatch: pytest.MonkeyPatch) -> Non
     assert asked == [loaded]
 
 
-def test_a_view_keeps_nothing_without_a_conversation(ensemble: Ensemble) -> None:
-    kept = []
-    for namespace in ("", "talk"):
-        finished_of(ensemble, namespace=namespace)
-        kept.append(ensemble.members["a"].kept.num_sequences)
-    assert kept[1] > kept[0] == 0
+def test_a_view_keeps_nothing_without_a_conversation(ensemble: Ensemble, model: FakeModel) -> None:
+    def num_kept() -> int:
+        return ensemble.members["a"].kept.num_sequences
+
+    for prompt in ("Say it.", "And once more, please."):
+        finished_of(ensemble, prompt)
+        until(lambda: model.num_held == num_kept(), "until no answer's sequence is left")
+        assert num_kept() == 2, "what the views add"
 
 
 def test_what_a_view_adds_is_read_once(ensemble: Ensemble, model: FakeModel) -> None:

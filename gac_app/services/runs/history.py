@@ -79,7 +79,8 @@ class History:
             if not self._config.server.is_sharing:
                 raise
         run = self._view(self._store.load_shared(run_id))
-        run.is_own, run.conversation_id, run.outcome, run.num_deleted_turns = False, "", None, 0
+        run.is_own, run.conversation_id, run.outcome = False, "", None
+        run.turn_ids = tuple(turn.run_id for turn in run.turns)
         run.parent_run_id = run.repeats_run_id = None
         return run
 

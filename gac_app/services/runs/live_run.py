@@ -73,7 +73,7 @@ class RunPlan:
     """What a new run answers, and what it comes after.
 
     Attributes:
-        conversation_id, turns: the conversation that it continues, and its turns so far; "" = it begins one.
+        conversation_id, turns, turn_ids: the conversation that it continues, and its turns so far; "" = it begins one.
         parent_run_id: the run that it replaces in its conversation.
         repeats_run_id: the run that it repeats in another conversation.
         streams: it has no others; None = one for each that takes part.
@@ -88,6 +88,7 @@ class RunPlan:
     settings: Settings
     conversation_id: str = ""
     turns: tuple[Turn, ...] = ()
+    turn_ids: tuple[str, ...] = ()
     parent_run_id: str | None = None
     repeats_run_id: str | None = None
     streams: Collection[str] | None = None
@@ -98,7 +99,7 @@ class RunPlan:
     seeds: Mapping[str, int] = field(default_factory=dict)
 
 
-_OF_PLAN = ("prompt", "settings", "turns", "parent_run_id", "branch_position", "swap", "repeats_run_id")
+_OF_PLAN = ("prompt", "settings", "turns", "turn_ids", "parent_run_id", "branch_position", "swap", "repeats_run_id")
 
 
 class LiveRun(RunView):
@@ -173,9 +174,7 @@ class LiveRun(RunView):
 
     def forget_turn(self, run_id: str) -> None:
         """Drop an earlier turn from this run, which must be over."""
-        left = tuple(turn for turn in self.turns if turn.run_id != run_id)
-        self.num_deleted_turns += len(self.turns) - len(left)
-        self.turns = left
+        self.turns = tuple(turn for turn in self.turns if turn.run_id != run_id)
         self.feed(self.settings.system_prompt)
 
     def hidden_s(self) -> float:

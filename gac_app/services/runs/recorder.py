@@ -39,7 +39,7 @@ class Recorder:
                 run_id=run.id,
                 visitor_key=visitor_key,
                 settings=run.settings.model_dump(mode="json"),
-                turn_ids=tuple(turn.run_id for turn in run.turns),
+                turn_ids=run.turn_ids,
                 config_hash=self._config_hash,
                 versions=dict(self._versions),
                 has_consent=run.has_consent,

@@ -112,9 +112,8 @@ def have_other_answers(one: Settings, other: Settings) -> bool:
 
 def replacing(parent: RunView, **changes: Any) -> RunPlan:
     """A run in the place of another, with the same prompt and settings but for the changes."""
-    same = {"prompt": parent.prompt, "settings": parent.settings}
-    place = {"conversation_id": parent.conversation_id, "turns": parent.turns, "parent_run_id": parent.id}
-    return RunPlan(**{**same, **place, **changes})
+    same = {name: getattr(parent, name) for name in ("prompt", "settings", "conversation_id", "turns", "turn_ids")}
+    return RunPlan(**{**same, "parent_run_id": parent.id, **changes})
 
 
 def _part_of(parent: RunView, **changes: Any) -> RunPlan:

@@ -27,7 +27,7 @@ from gac_app.services.runs.runner import Runner
 from gac_app.services.runs.views import ENSEMBLE, RunView, alone_in, is_over, member_stream
 from gac_app.services.settling import settle
 from gac_app.services.visitors import owner_of
-from gac_app.storage import RunStatus, Store, Turn, clean_text
+from gac_app.storage import RunStatus, Store, clean_text
 
 __all__ = ["LiveRun", "RunService", "RunView"]
 
@@ -153,7 +153,7 @@ class RunService:
                 prompt=prompt,
                 settings=settings,
                 conversation_id=conversation_id or "",
-                turns=self._turns(visitor_key, conversation_id, after) if conversation_id else (),
+                **self._turns(visitor_key, conversation_id, after) if conversation_id else {},
                 repeats_run_id=repeats.id if repeats else None,
                 seeds=repeats.seeds if repeats else {},
             )
@@ -214,13 +214,13 @@ class RunService:
             settings = self.config.settings_from(plan.settings.model_dump())  # checked against today's members
             return self._begin(visitor_key, replace(plan, settings=settings), client)
 
-    def _turns(self, visitor_key: str, conversation_id: str, after: str) -> tuple[Turn, ...]:
+    def _turns(self, visitor_key: str, conversation_id: str, after: str) -> dict[str, Any]:
         """The turns of a conversation, with `after` or its newest run as the last; none if all runs are damaged."""
         runs = self.history.conversation(visitor_key, conversation_id)
         last = next((run for run in runs if run.id == after), runs[-1] if runs else None)
         if last and is_elsewhere(last):
             raise RequestError("prompt", Phrase("Another server still writes the last answer. Wait for its end."))
-        return (*last.turns, last.as_turn()) if last else ()
+        return {"turns": (*last.turns, last.as_turn()), "turn_ids": (*last.turn_ids, last.id)} if last else {}
 
     def _begin(self, visitor_key: str, plan: RunPlan, client: str, *, is_of_batch: bool = False) -> LiveRun:
         """Queue a run. Call this inside `changing`."""

@@ -33,7 +33,7 @@ RUN_FACTS = (
     *("conversation_id", "prompt", "member_names", "parent_run_id"),
     *("branch_position", "swap", "repeats_run_id", "seeds"),
 )
-_STORED_FACTS = (*RUN_FACTS, "status", "outcome", "turns", "num_deleted_turns", "is_shared", "shares_turns")
+_STORED_FACTS = (*RUN_FACTS, "status", "outcome", "turns", "turn_ids", "is_shared", "shares_turns")
 LIVE_STATUSES = (WAITING, RunStatus.RUNNING)
 
 
@@ -111,7 +111,7 @@ class RunView:
     swap: Swap | None = None  # of a branch: the original token, and the chosen one
     repeats_run_id: str | None = None
     turns: tuple[Turn, ...] = ()  # earlier turns of its conversation
-    num_deleted_turns: int = 0  # how many of these were deleted
+    turn_ids: tuple[str, ...] = ()  # also of those that were deleted
     is_shared: bool = False  # anybody who knows its id may read it
     shares_turns: bool = False  # and then also the turns
     seeds: dict[str, int] = field(default_factory=dict)  # by stream, if not the settings'
@@ -121,6 +121,10 @@ class RunView:
         """Set the messages of every stream, from the prompt and the turns."""
         for key, stream in self.streams.items():
             stream.messages = fed_messages(key, self.prompt, system_prompt, self.turns)
+
+    @property
+    def num_deleted_turns(self) -> int:
+        return len(self.turn_ids) - len(self.turns)
 
     def as_turn(self) -> Turn:
         """This run as an earlier turn of a later one, without answers that were interrupted."""

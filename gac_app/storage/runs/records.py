@@ -142,12 +142,12 @@ class StoredRun(KnownRun):
     Attributes:
         turns: the turns that it continues, without deleted ones.
         shares_turns: who may read it without owning it may read these too.
-        num_deleted_turns: how many turns were deleted.
+        turn_ids: the ids of all these, also of deleted ones.
         answers: the ensemble's first, then the members' in the ensemble's order.
     """
 
     turns: tuple[Turn, ...]
-    num_deleted_turns: int
+    turn_ids: tuple[str, ...]
     shares_turns: bool
     finished_at: datetime | None
     answers: tuple[AnswerRecord, ...]

@@ -87,12 +87,11 @@ def stored(run: Run, turns: Mapping[str, Turn], engine: Engine) -> StoredRun:
     """A run. `turns`, by id, must include those that it continues. `engine` reads steps that are looked at."""
     content = content_of(run)
     with damage_named():
-        found = _found(content, turns)
         return StoredRun(
             run_id=run.id,
             swap=swap_of(content),
-            turns=found,
-            num_deleted_turns=len(content["turn_ids"]) - len(found),
+            turns=_found(content, turns),
+            turn_ids=tuple(content["turn_ids"]),
             shares_turns=bool(content.get("shares_turns")),
             member_names=tuple(content["member_names"]),
             status=RunStatus(run.status),

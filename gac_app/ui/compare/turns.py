@@ -22,16 +22,12 @@ def versions_of(run: RunView, runs: list[RunView]) -> list[str]:
     Args:
         runs: the conversation's runs, in order.
     """
-    return [other.id for other in runs if _turn_ids(other) == _turn_ids(run)]
+    return [other.id for other in runs if other.turn_ids == run.turn_ids]
 
 
 def last_turn(run: RunView, runs: list[RunView]) -> RunView:
     """The newest run that continues a run, or itself: what the next prompt continues."""
-    return next((other for other in reversed(runs) if run.id in _turn_ids(other)), run)
-
-
-def _turn_ids(run: RunView) -> list[str]:
-    return [turn.run_id for turn in run.turns]
+    return next((other for other in reversed(runs) if run.id in other.turn_ids), run)
 
 
 def turns_beside(run: RunView, runs: list[RunView]) -> str:
