@@ -288,6 +288,7 @@ def test_scoring_gives_all_sequences_back() -> None:
     ensemble.score("the model", ["votes", " for"], raw=True)
     assert [len(model._free_slots) for model in models] == num_free
     models[1]._free_slots.clear()
-    with pytest.raises(MemberError, match="holds as many sequences as it can"):
-        ensemble.score("the model", ["others"], raw=True)
-    assert len(models[0]._free_slots) == num_free[0]
+    for ask in (lambda: ensemble.score("the model", ["others"], raw=True), lambda: ensemble.generate("the", raw=True)):
+        with pytest.raises(MemberError, match="holds as many sequences as it can"):
+            ask()
+        assert len(models[0]._free_slots) == num_free[0]

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from gac_app.config import ServerConfig
+from gac_app.decoding.trace.events import FinishReason
 from gac_app.errors import NotFoundError, RequestError
 from gac_app.services.battles.records import side_facts
+from gac_app.services.runs.revisions import extended
 from gac_app.services.runs.runs import RunService
 from gac_app.storage import Store
 from gac_app.ui.compare.records import RunLines
@@ -94,6 +97,14 @@ def test_a_stopped_answer_goes_on_and_loses_no_word(house: House) -> None:
     end = ended(service.extend(ALICE, on.id))
     assert texts(end) == texts(whole)
     assert end.settings == whole.settings
+
+
+def test_a_stopped_answer_goes_on_to_its_own_limit(service: RunService) -> None:
+    run, ensemble = answer(service), service.members.ensemble()
+    stopped = run.streams["member:a"]
+    stopped.events[-1] = replace(end_of(stopped), reason=FinishReason.ABORT)
+    limits = {key: extended(run, ensemble, key).settings.max_new_tokens for key in ("ensemble", "member:a", "")}
+    assert limits == {"ensemble": 20, "member:a": 10, "": 20}, "whatever the others reached"
 
 
 def test_figures_are_of_what_was_decoded(house: House, tmp_path: Path) -> None:
