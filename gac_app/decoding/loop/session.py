@@ -87,7 +87,7 @@ class DecodingSession:
         self._rules.stopped.set()
 
     def events(self) -> Generator[Event, None, None]:
-        """Token events, then one finished event. Closing the generator frees the members' sequences."""
+        """Token events, then one finished event. Closing the generator, once begun, frees the sequences."""
         try:
             for step in self._branch.steps:
                 if self._reason is None:
