@@ -214,9 +214,7 @@ def config_of(names: Sequence[str], settings: dict[str, Any] | None = None, **fi
 
 
 def ensemble_of(
-    models: Sequence[Model],
-    config: Config | None = None,
-    member: Callable[[Any, VocabMapping], Member] = ThreadMember,
+    models: Sequence[Model], config: Config | None = None, member: Callable[[Any, VocabMapping], Member] = ThreadMember
 ) -> Ensemble:
     """The ensemble of `models`, each run by a `member`."""
     union = UnionVocabulary.build(model.vocabulary for model in models)

@@ -59,12 +59,7 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("members: []", "members"),
-        (None, "cannot be read"),
-        ("[" * 5000, "nested too deeply"),
-    ],
+    ("text", "message"), [("members: []", "members"), (None, "cannot be read"), ("[" * 5000, "nested too deeply")]
 )
 def test_a_bad_configuration_is_one_message_and_exit_code_2(tmp_path: Path, text: str | None, message: str) -> None:
     done = checked(tmp_path, text) if text else run_command("serve", "--check", "--config", "/nowhere.yaml")

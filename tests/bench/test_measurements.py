@@ -122,8 +122,5 @@ def test_a_server_is_waited_for_and_ended() -> None:
 
 
 def test_a_server_that_ends_before_it_answers_is_no_start() -> None:
-    with (
-        child_server(["-c", "raise SystemExit(3)"]) as server,
-        pytest.raises(GacError, match="ended with status 3"),
-    ):
+    with child_server(["-c", "raise SystemExit(3)"]) as server, pytest.raises(GacError, match="ended with status 3"):
         wait_for(server, f"http://127.0.0.1:{free_port()}/")

@@ -10,12 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gac_app.decoding.alignment.boundary_conflict import (
-    _are_conflicts,
-    boundary_conflicts,
-    extends_beyond,
-    surely_ends,
-)
+from gac_app.decoding.alignment.boundary_conflict import _are_conflicts, boundary_conflicts, extends_beyond, surely_ends
 from gac_app.decoding.distribution.token_distribution import TokenDistribution
 from gac_app.models.random_model import RandomModel
 from gac_app.vocab.union import UnionVocabulary

@@ -20,17 +20,7 @@ from gac_app.executors.threads import ThreadMember
 from gac_app.models.sequence import LOCAL, ForwardRequest
 from gac_app.settings import Settings
 from tests.decoding.answers import decoded
-from tests.fakes import (
-    WAIT_S,
-    FakeModel,
-    Fault,
-    after,
-    config_of,
-    ensemble_of,
-    in_worker,
-    mapping_of,
-    steps_and_end,
-)
+from tests.fakes import WAIT_S, FakeModel, Fault, after, config_of, ensemble_of, in_worker, mapping_of, steps_and_end
 
 ALIGNMENTS = ["paper", "prefix"]
 ASKED_RARELY: dict[str, Any] = {"mode": "gate", "threshold": 0.3, "max_new_tokens": 24}

@@ -17,11 +17,7 @@ from gac_app.decoding.loop.mixture import Mixture
 from gac_app.decoding.loop.tracing import StepView, trace_of
 from gac_app.decoding.rules.gate import GateDecision
 from gac_app.decoding.trace import Candidate, MemberTrace, StepOutline, StepTrace, TokenEvent, is_changed
-from gac_app.decoding.trace.serialise import (
-    round_float,
-    token_from_json,
-    token_to_json,
-)
+from gac_app.decoding.trace.serialise import round_float, token_from_json, token_to_json
 from gac_app.vocab.union import UnionVocabulary
 
 UNION = UnionVocabulary([b"a", b"b", b"c"])

@@ -38,11 +38,7 @@ class Child:
     """Stands for the child process."""
 
     def __init__(
-        self,
-        carry_out: Callable[[Path, Path], None],
-        monkeypatch: pytest.MonkeyPatch,
-        status: int = 0,
-        said: str = "",
+        self, carry_out: Callable[[Path, Path], None], monkeypatch: pytest.MonkeyPatch, status: int = 0, said: str = ""
     ) -> None:
         self.num_runs = 0
         self._carry_out = carry_out

@@ -141,11 +141,7 @@ def test_more_are_asked_for_while_much_is_unknown(
     ],
 )
 def test_a_bad_answer_is_the_members_failure(
-    broken: Callable[[Any], Any],
-    said: str,
-    model: RemoteModel,
-    fake: FakeInference,
-    monkeypatch: pytest.MonkeyPatch,
+    broken: Callable[[Any], Any], said: str, model: RemoteModel, fake: FakeInference, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gac_app.models.remote.transport._MOST_BYTES", 99_999)
     fake.broken = broken

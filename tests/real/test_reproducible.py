@@ -15,11 +15,7 @@ from gac_app.models.message import Message
 PROMPTS = ["Explain in two sentences why the sky is blue.", "日本の首都はどこですか。"]
 NUM_TOKENS = 6  # a bit that differs shows in the first digest that holds it
 GATED = {"mode": "gate", "threshold": 0.8}
-WAYS: list[dict[str, Any]] = [
-    {"mode": "every-step"},
-    GATED,
-    {"mode": "every-step", "temperature": 0.8, "seed": 3},
-]
+WAYS: list[dict[str, Any]] = [{"mode": "every-step"}, GATED, {"mode": "every-step", "temperature": 0.8, "seed": 3}]
 SAME: list[tuple[dict[str, Any], list[dict[str, Any]]]] = [  # settings, and other ways to the same text
     (GATED, [{"gate_policy": "eager"}, {"gate_policy": "auto"}]),
     ({**GATED, "temperature": 0.8, "seed": 3}, [{"gate_policy": "auto"}]),

@@ -38,8 +38,7 @@ def longest_match(ids: dict[bytes, int]) -> Encode:
 
 
 _texts = st.one_of(
-    st.binary(min_size=1, max_size=4),
-    st.text(alphabet="ab é日👩", min_size=1, max_size=3).map(str.encode),
+    st.binary(min_size=1, max_size=4), st.text(alphabet="ab é日👩", min_size=1, max_size=3).map(str.encode)
 )
 
 

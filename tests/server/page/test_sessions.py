@@ -70,8 +70,7 @@ def test_time_without_a_listener_counts_from_the_last_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("per_client", "most", "is_same_visitor"),
-    [(1000, SESSIONS_PER_VISITOR, True), (20, 20, False), (31, 30, False)],
+    ("per_client", "most", "is_same_visitor"), [(1000, SESSIONS_PER_VISITOR, True), (20, 20, False), (31, 30, False)]
 )
 def test_the_least_recently_used_one_makes_room(
     monkeypatch: pytest.MonkeyPatch, per_client: int, most: int, is_same_visitor: bool

@@ -191,9 +191,7 @@ def test_names_are_told_with_the_vote() -> None:
     assert (view.phase, view.outcome, view.ballot, battle.is_settled) == ("revealed", "tie", 1, True)
     assert view.turns == (
         TurnView(
-            prompt="One?",
-            left=SideView(text="abc", is_over=True, is_cut=True),
-            right=SideView(text="de", is_over=True),
+            prompt="One?", left=SideView(text="abc", is_over=True, is_cut=True), right=SideView(text="de", is_over=True)
         ),
         TurnView(prompt="Two?", left=SideView(text="fg", is_over=True), right=SideView(text="i", is_over=True)),
     )

@@ -23,16 +23,7 @@ from gac_app.services.mirror.places import FILES, DatasetPlace, Place
 from gac_app.storage import DeletedIds, NewJudgement, Store
 from tests.fakes import WAIT_S
 from tests.services.house import ALICE, House, answer, until
-from tests.services.mirror.test_mirror import (
-    consenting_run,
-    ids,
-    lines,
-    mirror_of,
-    mirrored,
-    opened,
-    settled,
-    voted,
-)
+from tests.services.mirror.test_mirror import consenting_run, ids, lines, mirror_of, mirrored, opened, settled, voted
 
 
 def test_lines_cut_off_and_strange_ones_are_passed_over(tmp_path: Path) -> None:

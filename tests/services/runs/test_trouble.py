@@ -59,11 +59,7 @@ def test_without_a_database_a_run_is_answered_unsaved(
 
 @pytest.mark.parametrize("error", [StorageError("disk full"), ValueError("xyzzy")], ids=["written", "packed"])
 def test_a_run_that_lost_one_write_is_not_called_saved(
-    error: Exception,
-    house: House,
-    other: Store,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+    error: Exception, house: House, other: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def refuse(run_id: str, answer: AnswerRecord) -> Future[None]:
         if isinstance(error, ValueError):
