@@ -105,9 +105,7 @@ def test_the_database_is_made_and_its_revision_printed(config: str, database: st
         (["serve", "--check"], {"GAC_PORT": "http"}, 2, "GAC_PORT: expected a port number, got 'http'"),
     ],
 )
-def test_a_process_ends_as_the_command_does(
-    arguments: list[str], variables: dict[str, str], code: int, told: str
-) -> None:
+def test_a_process_ends_as_commands_do(arguments: list[str], variables: dict[str, str], code: int, told: str) -> None:
     done, here = _run("-m", "gac_app", *arguments, **variables), run_command(*arguments, **variables)
     assert (done.returncode, done.stdout, done.stderr) == (code, "", here.stderr)
     assert done.stderr.startswith("error: ")

@@ -167,9 +167,7 @@ def test_files_that_llama_cpp_does_not_know_are_not_measured(bench_of: BenchOf) 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("is_rounding", [False, True])
-def test_what_runs_beside_an_answer_is_found_out(
-    is_rounding: bool, bench_of: BenchOf, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_runs_beside_answers_shows(is_rounding: bool, bench_of: BenchOf, monkeypatch: pytest.MonkeyPatch) -> None:
     kind: type[Model] = RoundingModel if is_rounding else FakeModel
     bench = bench_of([kind("a", 0), kind("b", 1)])  # type: ignore[call-arg]
 

@@ -35,9 +35,7 @@ def overlaps(parts: list[list[float]]) -> list[tuple[list[float], list[float]]]:
 
 
 @pytest.mark.parametrize(("num_members", "num_tokens"), [(2, 150), (4, 12)])
-def test_nothing_moves_from_first_load_to_the_vote(
-    serve: Server, open_page: Opener, num_members: int, num_tokens: int
-) -> None:
+def test_nothing_moves_from_load_to_vote(serve: Server, open_page: Opener, num_members: int, num_tokens: int) -> None:
     # What moves within half a second of a key is not counted.
     site = serve(PlantedEnsemble(pieces=LONG[:num_tokens], pause_s=0.8 / num_tokens), members=NAMES[:num_members])
     page = open_page(site, is_new=True, locale="de" if num_members == 4 else "en")  # whose words are longer

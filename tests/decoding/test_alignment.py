@@ -50,9 +50,7 @@ def distribution(
         ([(0.8, 1.0), (0.5, 1.0), (0.28, 1.0)], [0.4, 0.3, 0.3], True),
     ],
 )
-def test_when_members_cut_differently(
-    cuts: list[tuple[float, float]], weights: list[float], is_contested: bool
-) -> None:
+def test_when_members_cut_otherwise(cuts: list[tuple[float, float]], weights: list[float], is_contested: bool) -> None:
     for order in (slice(None), slice(None, None, -1)):
         bounds = [((np.array([ends]),) * 2, (np.array([begun - ends]),) * 2) for ends, begun in cuts[order]]
         is_sure, may_be, _ = _are_conflicts(bounds, np.array(weights[order])[:, None])

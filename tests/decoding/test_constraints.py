@@ -49,9 +49,7 @@ def test_an_answer_follows_its_schema_in_every_mode(ensemble: Ensemble, how: dic
 
 
 @given(num=st.integers(1, 20), is_forced=st.booleans(), how=HOW)
-def test_an_answer_is_extended_under_its_schema(
-    ensemble: Ensemble, num: int, is_forced: bool, how: dict[str, Any]
-) -> None:
+def test_an_answer_goes_on_under_its_schema(ensemble: Ensemble, num: int, is_forced: bool, how: dict[str, Any]) -> None:
     assert_goes_on(ensemble, num, is_forced=is_forced, how={**how, "json_schema": LIGHT, "logit_bias": {3: -2.0}})
 
 

@@ -85,9 +85,7 @@ unchanged = cache(found_by)
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize(("name", "module"), PLACES)
-def test_a_change_there_is_seen_on_every_path(
-    name: str, module: str, path: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_change_there_shows_on_every_path(name: str, module: str, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     before = unchanged(path)
     place = importlib.import_module(f"gac_app.{module.replace('/', '.')}")
     *kinds, function = name.split(".")

@@ -55,9 +55,7 @@ def test_a_step_of_two_members() -> None:
     [(b"a", None, False), (b"a", b"a", False), (b"a", b"b", True), (b"a", b"ab", False), (b"ab", b"a", True),
      (b"a", b"", True), (b"", b"a", True), (b"", b"", False)],
 )  # fmt: skip
-def test_the_beginning_of_the_gates_choice_is_no_change(
-    token: bytes, gate_choice: bytes | None, expected: bool
-) -> None:
+def test_the_start_of_the_gates_choice_is_no_change(token: bytes, gate_choice: bytes | None, expected: bool) -> None:
     step = StepTrace(0, 0, token, 1.0, (), 1.0, True, "one", (), gate_choice=gate_choice)
     assert is_changed(step) == is_changed(StepOutline.of(TokenEvent("", step))) == expected
 

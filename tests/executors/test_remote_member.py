@@ -149,9 +149,7 @@ def test_after_closing_it_says_so(model: FarModel, member: RemoteMember, hanging
             read.result(WAIT_S)
 
 
-def test_a_failure_ends_when_the_server_answers(
-    model: FarModel, member: RemoteMember, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failure_ends_with_an_answer(model: FarModel, member: RemoteMember, monkeypatch: pytest.MonkeyPatch) -> None:
     asked_again = threading.Event()
     monkeypatch.setattr(remote, "PROBE_S", 0.001)
 

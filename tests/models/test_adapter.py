@@ -145,9 +145,7 @@ def test_an_adapter_trained_on_another_model_is_told(
     assert [record.getMessage().split(" ", 3)[3].split(";")[0] for record in caplog.records] == expected
 
 
-def test_without_peft_a_sentence_says_what_to_install(
-    llama_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_peft_it_says_what_to_install(llama_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(adapters.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ModelLoadError, match=r"needs the package peft; install it: pip install 'gac-app\[adapters\]'"):
         load_directory(llama_dir, adapter=str(tmp_path))
@@ -173,9 +171,7 @@ def test_an_adapter_takes_over_what_is_not_its_own(tmp_path: Path) -> None:
         ({"server": {"url": "http://127.0.0.1:1", "api": "vllm"}}, {}, "adapter: expected a model's files"),
     ],
 )
-def test_an_adapter_that_cannot_be_is_refused(
-    base: dict[str, Any], maths: dict[str, Any], why: str, tmp_path: Path
-) -> None:
+def test_impossible_adapters_are_refused(base: dict[str, Any], maths: dict[str, Any], why: str, tmp_path: Path) -> None:
     members = [{"name": "base", "source": "m", **base}, {"name": "maths", "of": "base", "adapter": "lora", **maths}]
     with pytest.raises(ConfigError) as caught:
         config_of({"members": members}, tmp_path)

@@ -91,9 +91,7 @@ def test_a_damaged_file_is_named_and_the_process_lives_on(
 
 
 @pytest.mark.process
-def test_a_file_is_tried_once_and_anew_when_it_changed(
-    gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_is_tried_once_and_anew_if_changed(gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "copy.gguf"
     path.write_bytes(gguf.read_bytes())
     load_member(path, tmp_path).close()

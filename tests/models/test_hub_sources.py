@@ -33,9 +33,7 @@ def test_a_repository_is_fetched_once_without_code_or_pickles(source: str, hub: 
     assert hub.requests == []
 
 
-def test_the_folder_that_grows_is_the_one_that_is_watched(
-    hub: FakeHub, cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_folder_that_grows_is_the_watched_one(hub: FakeHub, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     watched = Mock(wraps=hub_module.watched)
     monkeypatch.setattr(hub_module, "watched", watched)
     find(cache, source="hub:org/tiny")

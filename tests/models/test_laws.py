@@ -272,9 +272,7 @@ def test_no_more_sequences_than_the_model_holds(model: Model, sequences: Sequenc
     assert sequences.new().ids == ()
 
 
-def test_a_copy_that_fails_gives_its_place_back(
-    model: Model, sequences: Sequences, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_copy_frees_its_place(model: Model, sequences: Sequences, monkeypatch: pytest.MonkeyPatch) -> None:
     held = [sequences.new() for _ in range(MAX_SEQUENCES - 1)]
     with monkeypatch.context() as patch:
         patch.setattr(model, "copy", lambda *_: pytest.fail("planted"))

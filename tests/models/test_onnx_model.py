@@ -191,9 +191,7 @@ def test_memory_is_taken_as_sequences_grow() -> None:
         ({"block_count": 8}, "lacks, or has beside the known ones, blk.7"),
     ],
 )
-def test_a_model_that_does_more_is_left_alone(
-    fields: dict[str, Any], reason: str, llama_dir: Path, tmp_path: Path
-) -> None:
+def test_what_does_more_is_left_alone(fields: dict[str, Any], reason: str, llama_dir: Path, tmp_path: Path) -> None:
     with pytest.raises(Unsuited, match=reason):
         architecture_of(save_random_gguf(llama_dir, tmp_path / "other.gguf", "llama", fields))
 

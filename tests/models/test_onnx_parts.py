@@ -161,9 +161,7 @@ def test_trials_run_one_after_the_other(llama_dir: Path, tmp_path: Path, monkeyp
     assert (child.num_runs, met) == (2, [])
 
 
-def test_who_does_not_wait_for_a_trial_gets_llama_cpp(
-    gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_who_does_not_await_a_trial_gets_llama_cpp(gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     child, untried = Child(write, monkeypatch), list[Path]()
     assert parts_of(gguf, tmp_path, untried) is None
     assert (child.num_runs, untried) == (0, [gguf])

@@ -154,9 +154,7 @@ def test_vllm_has_its_share_of_the_whole_gpu() -> None:
         (8, (494e6, None), [4, 4]),
     ],
 )
-def test_without_gpus_cores_are_shared_by_cost(
-    num_cores: int, num_params: tuple[float | None, ...], threads: list[int]
-) -> None:
+def test_cores_are_shared_by_cost(num_cores: int, num_params: tuple[float | None, ...], threads: list[int]) -> None:
     members = [member(str(index), num_params=num) for index, num in enumerate(num_params)]
     placements = plan(members, machine(num_cores=num_cores)).placements.values()
     assert [(placement.device, placement.num_threads) for placement in placements] == [("cpu", num) for num in threads]
@@ -184,9 +182,7 @@ def test_quantised_files_need_less_of_a_cpu_than_repositories(source: object) ->
 @pytest.mark.parametrize(
     ("gpus", "cores", "devices_disjoint"), [((), 2, True), ((), 1, False), ((80, 80), 1, True), ((80,), 8, False)]
 )
-def test_members_are_disjoint_on_devices_or_cores_of_their_own(
-    gpus: tuple[int, ...], cores: int, devices_disjoint: bool
-) -> None:
+def test_members_on_own_devices_or_cores_are_apart(gpus: tuple[int, ...], cores: int, devices_disjoint: bool) -> None:
     devices = machine(*gpus, num_cores=cores)
     assert plan([member("a", 1e9), member("b", 1e9)], devices).devices_disjoint == devices_disjoint
 

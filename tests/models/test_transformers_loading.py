@@ -90,9 +90,7 @@ def test_pickled_weights_are_not_loaded_unless_allowed(directory: Path, llama_di
     assert allowed.encode_raw("x") == load_directory(llama_dir).encode_raw("x")
 
 
-def test_quantization_without_bitsandbytes_says_what_is_missing(
-    directory: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_quantization_without_bitsandbytes_says_what_it_lacks(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ModelLoadError, match="8bit needs the package bitsandbytes"):
         load_directory(directory, quantization="8bit")

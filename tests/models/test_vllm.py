@@ -197,9 +197,7 @@ def test_the_engine_is_told_what_the_member_has(fake: FakeVllm, llama_dir: Path)
 
 
 @pytest.mark.parametrize("settings", [{}, {"mode": "every-step"}, {"temperature": 0.8, "seed": 3}])
-def test_an_ensemble_with_it_writes_the_same(
-    settings: dict[str, Any], fake: FakeVllm, llama_dir: Path, tmp_path: Path
-) -> None:
+def test_an_ensemble_writes_the_same(settings: dict[str, Any], fake: FakeVllm, llama_dir: Path, tmp_path: Path) -> None:
     other = {"name": "other", "source": str(tiny.save_gemma3(tmp_path / "other"))}
     texts = []
     for backend in ("vllm", "transformers"):

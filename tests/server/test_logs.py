@@ -235,9 +235,7 @@ def test_a_run_of_the_page_has_no_request(house: House, lines: list[str]) -> Non
 # --- states of members
 
 
-def test_a_download_is_neither_silent_nor_a_flood(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_download_neither_hides_nor_floods(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     now = 100.0
     monkeypatch.setattr(logs.time, "monotonic", lambda: now)
     log = logs.StateLog()

@@ -152,9 +152,7 @@ def test_a_start_finishes_a_deletion_that_was_cut_off(store: Store, path: Path, 
     successor.close()
 
 
-def test_without_a_write_ahead_log_nothing_is_left_either(
-    new_url: str, path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_a_log_nothing_is_left_either(new_url: str, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(schema, "use_wal", lambda engine: None)
     store = Store(new_url)
     doomed, kept = new_run("doomed"), new_run("kept")

@@ -119,9 +119,7 @@ def test_servers_before_and_after_an_update_let_each_other_live(run: NewRun, url
     second.close()
 
 
-def test_a_server_that_lives_on_finds_out_about_one_that_dies(
-    url: str, path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_server_that_lives_on_hears_of_one_that_dies(url: str, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(servers, "BEAT_S", 0.05)
     store, run = Store(url), new_run()
     store.start_run(run).result()

@@ -206,9 +206,7 @@ def test_everything_is_exported_and_nobody_is_named(store: Store, path: Path) ->
     assert not any(secret in text for secret in (ALICE, BOB, *hashes))
 
 
-def test_a_long_export_is_in_order_and_lets_writers_in(
-    store: Store, path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_long_exports_are_ordered_and_let_writers_in(store: Store, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs of one time come by their ids."""
     monkeypatch.setattr(paging, "PAGE", 3)
     runs = [new_run(f"prompt {number}") for number in range(3)]

@@ -56,9 +56,7 @@ LONG, ZONED = "x" * 201, datetime(2026, 1, 1, 11, tzinfo=UTC)
         (lambda fields, name: fields.texts(name, 3), {}, [["a", "b", "c", "d"]], "at: expected at most 3"),
     ],
 )  # fmt: skip
-def test_fields_have_their_types(
-    ask: Callable[[Fields, str], Any], good: dict[Any, Any], bad: list[Any], error: str
-) -> None:
+def test_fields_have_types(ask: Callable[[Fields, str], Any], good: dict[Any, Any], bad: list[Any], error: str) -> None:
     for value, read in good.items():
         assert ask(Fields({"at": value}), "at") == read
     for value in bad:

@@ -72,9 +72,7 @@ async def test_only_a_run_with_a_listener_is_begun(
 
 
 @pytest.mark.slow
-async def test_whoever_listens_too_late_does_not_wait_for_ever(
-    host: FastAPI, url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_who_listens_late_does_not_wait_forever(host: FastAPI, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     async def slowly(session: object) -> bool:
         await asyncio.sleep(3600)
         return False
@@ -90,9 +88,7 @@ async def test_whoever_listens_too_late_does_not_wait_for_ever(
 
 
 @pytest.mark.slow
-async def test_a_slow_phone_does_not_lose_its_run(
-    service: RunService, url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_slow_phone_keeps_its_run(service: RunService, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(events, "ABANDONED_S", 0.1)
     monkeypatch.setattr(events, "SWEEP_S", 0.05)
     swept, sweep_once = list[int](), events.Admission._sweep_once
@@ -115,9 +111,7 @@ async def test_a_slow_phone_does_not_lose_its_run(
 
 
 @pytest.mark.slow
-async def test_what_nobody_listens_to_makes_room(
-    service: RunService, url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_what_nobody_hears_makes_room(service: RunService, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(events, "ABANDONED_S", WAIT_S)
     monkeypatch.setattr(events, "FIRST_LISTENER_S", WAIT_S)
 

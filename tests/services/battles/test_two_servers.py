@@ -77,9 +77,7 @@ def test_a_battle_is_judged_on_either_server(here: Arena, there: Arena) -> None:
     assert here.kinds(view.id) == ["vote", "remark"]
 
 
-def test_of_two_votes_at_once_both_servers_tell_the_first(
-    here: Arena, there: Arena, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_of_two_votes_at_once_both_tell_the_first(here: Arena, there: Arena, monkeypatch: pytest.MonkeyPatch) -> None:
     """Here the battle is voted on just after it was asked who judges it."""
     view = stored(here)
     with monkeypatch.context() as asked_before:

@@ -47,9 +47,7 @@ def study_pair() -> tuple[Ensemble, Callable[[], None]]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("study", STUDIES, ids=lambda study: study.name)
-def test_every_study_gives_a_result_that_is_kept(
-    study: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_each_study_gives_a_result_that_is_kept(study: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     words = {"some words": ("sea", "sky", "snow")}
     monkeypatch.setattr("gac_app.evaluation.studies.vocabularies.word_sets", lambda: words)
     monkeypatch.setattr("gac_app.evaluation.studies.cost._MAX_ROUNDS", 1)
@@ -110,9 +108,7 @@ def test_one_runs_at_a_time_and_can_be_called_off(tmp_path: Path) -> None:
         ({"lab": {"open_to": "operators"}}, [CAROL]),
     ],
 )
-def test_on_a_public_host_only_the_operator_starts_studies(
-    fields: dict[str, Any], who: list[str], tmp_path: Path
-) -> None:
+def test_on_a_public_host_only_operators_start_studies(fields: dict[str, Any], who: list[str], tmp_path: Path) -> None:
     fields = {**fields, "lab": {"operators": [owner_of(CAROL)], **fields.get("lab", {})}}
     lab = lab_of(random_pair(), tmp_path, **fields)
     assert [key for key in (ALICE, CAROL) if lab.may_start(key)] == who
@@ -270,9 +266,7 @@ def test_own_questions_leave_no_trace_but_their_result(tmp_path: Path) -> None:
         ("calibrate", "own", 4, '{"question": "Who?", "answers": ["I"]}', "Calibration needs questions with 'choices'"),
     ],
 )
-def test_what_does_not_fit_is_refused(
-    study: str, questions: str, number: int, own: str, message: str, tmp_path: Path
-) -> None:
+def test_misfits_are_refused(study: str, questions: str, number: int, own: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(RequestError, match=message):
         lab_of(random_pair(), tmp_path).start(ALICE, study, questions, number, own)
 

@@ -48,9 +48,7 @@ def stored(study_id: str, created_at: datetime, body: Any = None, **head: Any) -
 @pytest.mark.parametrize(
     ("study", "is_own", "is_advice"), [("eval", False, True), ("eval", True, False), ("sweep", False, False)]
 )
-def test_only_benchmarks_on_common_questions_are_advice(
-    study: str, is_own: bool, is_advice: bool, tmp_path: Path
-) -> None:
+def test_only_benchmarks_on_common_questions_advise(study: str, is_own: bool, is_advice: bool, tmp_path: Path) -> None:
     store, kept = store_of(), result(study, right=3)
     results_in(tmp_path, store).keep(ALICE, kept, is_own=is_own)
     head = {

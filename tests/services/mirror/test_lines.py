@@ -153,9 +153,7 @@ def test_a_moment_has_any_zone_and_other_facts_are_numbers(good: list[Json], mom
     assert line_of(json.dumps(line).encode()) == line
 
 
-def test_many_bad_lines_are_counted_and_some_named(
-    good: list[Json], other: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_bad_lines_are_counted_and_some_named(good: list[Json], other: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """None takes the place of a good one; one without an end is bounded."""
     monkeypatch.setattr("gac_app.services.mirror.files.MAX_LINE_BYTES", 100_000)
     monkeypatch.setattr("gac_app.services.mirror.lines.MAX_LINE_BYTES", 100_000)

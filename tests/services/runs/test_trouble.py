@@ -33,9 +33,7 @@ def away(store: Store) -> Iterator[None]:
         yield
 
 
-def test_without_a_database_a_run_is_answered_unsaved(
-    house: House, other: Store, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_without_a_database_answers_stay_unsaved(house: House, other: Store, caplog: pytest.LogCaptureFixture) -> None:
     service = house.service(store=other)
     with away(other), caplog.at_level(logging.ERROR):
         run = answer(service, "a very private prompt")

@@ -69,9 +69,7 @@ def look(service: RunService, key: str = KEY, **fields: Any) -> dict[str, Any]:
     return call(service, "inspect_step", key, **fields)
 
 
-def test_a_look_at_a_token_of_a_stored_run_reads_few_others(
-    service: RunService, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_look_at_a_token_of_a_kept_run_reads_few_others(service: RunService, monkeypatch: pytest.MonkeyPatch) -> None:
     decompress, parts = zlib.decompress, []
     monkeypatch.setattr(traces.zlib, "decompress", lambda data: parts.append(data) or decompress(data))
 
