@@ -12,9 +12,7 @@ TABLE = Path(__file__).with_name("flaky.md")
 
 @pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    passed = (
-        [report.nodeid for report in terminalreporter.getreports("passed")] if config.getoption("lf", False) else []
-    )
+    passed = [one.nodeid for one in terminalreporter.getreports("passed")] if config.getoption("lf", False) else []
     if passed:
         causes = dict(re.findall(r"^\| `(.+?)` \| (.+) \|$", TABLE.read_text("utf-8"), re.MULTILINE))
         terminalreporter.section("FLAKY: failed, then passed", red=True, bold=True)

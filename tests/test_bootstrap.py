@@ -84,8 +84,7 @@ def test_a_configuration_becomes_a_service_that_answers(built: Build) -> None:
 def test_whoever_builds_is_told_every_state(built: Build, loaded: dict[str, Any]) -> None:
     """From the first on, however fast the members load."""
     told: list[tuple[str, str]] = []
-    service = built(tell=lambda state: told.append((state.name, state.phase)))
-    settled(service)
+    settled(built(tell=lambda state: told.append((state.name, state.phase))))
     for name in "ab":
         assert [phase for of, phase in told if of == name] == ["waiting", "loading", "ready"]
 

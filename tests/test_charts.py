@@ -14,10 +14,8 @@ SVG = "{http://www.w3.org/2000/svg}"
 @pytest.mark.slow
 def test_a_chart_takes_the_pages_colours() -> None:
     [plot] = line_charts("t", [Panel("x", "y", {"a": Series([(0, 0), (2, 20)], MEMBERS[1]), "b": Series([(1, 1)])})])
-    assert plot["layer"][0]["encoding"]["color"]["scale"] == {
-        "domain": ["a", "b"],
-        "range": ["var(--w1)", "var(--ink)"],
-    }
+    colour = plot["layer"][0]["encoding"]["color"]
+    assert colour["scale"] == {"domain": ["a", "b"], "range": ["var(--w1)", "var(--ink)"]}
     assert plot["width"] == "container"
     picture = to_svg([plot])
     assert "var(--" not in picture

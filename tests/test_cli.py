@@ -89,8 +89,7 @@ def test_bad_arguments_are_exit_code_2(arguments: list[str], database: str) -> N
 
 def test_the_database_is_made_and_its_revision_printed(config: str, database: str) -> None:
     variables = {"GAC_CONFIG": config, "GAC_DATABASE_URL": database}
-    before = run_command("db", "current", "--json", **variables)
-    assert json.loads(before.stdout) == {"revision": None}
+    assert json.loads(run_command("db", "current", "--json", **variables).stdout) == {"revision": None}
     made = run_command("db", "upgrade", **variables)
     assert made.returncode == 0
     after = run_command("db", "current", "--json", **variables)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -66,9 +65,8 @@ def test_a_line_holds_weights_probabilities_and_spellings(config: str) -> None:
 def test_the_last_line_of_json_names_the_rules(config: str) -> None:
     power = ["--combine", "power", "--combine-param", "exponent=3"]
     arguments = ["generate", "hi", "--config", config, "--max-new-tokens", "2", "--json", *power]
-    done = [
-        run_command(*arguments, "--mode", mode, "--gate-rule", "margin") for mode in ("gate", "every-step", "alone")
-    ]
+    arguments += ["--gate-rule", "margin", "--mode"]
+    done = [run_command(*arguments, mode) for mode in ("gate", "every-step", "alone")]
     gated, every_step, alone = (json.loads(each.stdout.splitlines()[-1])["rules"] for each in done)
     assert (gated["combine"], gated["combine_params"]) == ("power", {"exponent": 3})
     assert (gated["gate_rule"], gated["weights"], every_step["gate_rule"]) == ("margin", "average", None)
@@ -176,9 +174,8 @@ def test_shares_count_distinct_texts_of_all_members(monkeypatch: pytest.MonkeyPa
         vocabulary([b"a", b"c", b"<e>", None]),
         vocabulary([b"b", b"a"]),
     ]
-    members: dict[str, Any] = {
-        str(n): SimpleNamespace(mapping=SimpleNamespace(vocabulary=v)) for n, v in enumerate(vocabularies)
-    }
+    mappings = [SimpleNamespace(vocabulary=vocabulary) for vocabulary in vocabularies]
+    members = {str(number): SimpleNamespace(mapping=mapping) for number, mapping in enumerate(mappings)}
     monkeypatch.setattr(loading, "load_ensemble", lambda _: SimpleNamespace(members=members, close=lambda: None))
     facts = json.loads(run_command("vocab", "--json").stdout)
     assert [(member["vocab_size"], member["num_shared"]) for member in facts["members"]] == [(7, 1), (4, 1), (2, 1)]

@@ -87,9 +87,8 @@ def test_the_composed_page_finds_database_and_members(compose: dict[str, Any]) -
     assert {name for name in environment if name.startswith("GAC_")} <= DOCUMENTED
     url, database = make_url(environment["GAC_DATABASE_URL"]), services["database"]["environment"]
     assert (url.drivername, url.host, url.port) == ("postgresql+psycopg", "database", None)
-    assert [url.username, url.database, url.password] == [
-        database[f"POSTGRES_{of}"] for of in ("USER", "DB", "PASSWORD")
-    ]
+    given = [database[f"POSTGRES_{of}"] for of in ("USER", "DB", "PASSWORD")]
+    assert [url.username, url.database, url.password] == given
     probe = " ".join(services["database"]["healthcheck"]["test"])
     assert "--host 127.0.0.1" in probe, "the socket answers while the image still makes the database"
     [mounted] = [v.split(":")[0] for v in services["page"]["volumes"] if v.split(":")[1] == environment["GAC_CONFIG"]]
@@ -163,8 +162,6 @@ def test_the_pods_start_what_there_is(kuberay: dict[str, Any]) -> None:
     given = dict(zip(command[5::2], command[6::2], strict=True))
     assert given["--config"] == f"{mount['mountPath']}/config.yaml"
     assert (volume["name"], volume["configMap"]["name"]) == (mount["name"], kuberay["ConfigMap"]["metadata"]["name"])
-    assert service["selector"] == {
-        "ray.io/cluster": kuberay["RayCluster"]["metadata"]["name"],
-        "ray.io/node-type": "head",
-    }
+    cluster = kuberay["RayCluster"]["metadata"]["name"]
+    assert service["selector"] == {"ray.io/cluster": cluster, "ray.io/node-type": "head"}
     assert service["ports"][0]["targetPort"] in {port["containerPort"] for port in head["ports"]}

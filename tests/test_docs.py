@@ -42,8 +42,7 @@ def test_links_and_files_lead_somewhere(page: Path) -> None:
 
 
 def test_the_index_names_every_page() -> None:
-    index = (DOCS / "index.md").read_text(encoding="utf-8")
-    named = set(re.findall(r"\]\(([\w.-]+\.md)\)", index))
+    named = set(re.findall(r"\]\(([\w.-]+\.md)\)", (DOCS / "index.md").read_text(encoding="utf-8")))
     assert named == {page.name for page in DOCS.glob("*.md")} - {"index.md"}
 
 

@@ -50,10 +50,8 @@ def test_a_space_listens_where_its_proxy_looks() -> None:
 
 def test_a_space_is_public_unless_the_file_says_otherwise(tmp_path: Path) -> None:
     path = members_file(tmp_path)
-    for environ in (
-        {"SPACE_ID": "me/gac", "SPACE_HOST": "gac.example"},
-        {"SYSTEM": "spaces", "SPACE_HOST": "gac.example"},
-    ):
+    for is_told in ({"SPACE_ID": "me/gac"}, {"SYSTEM": "spaces"}):
+        environ = {**is_told, "SPACE_HOST": "gac.example"}
         config = read_config(path, environ)
         assert config.is_public
         assert config.server.trusted_hosts == ("localhost", "127.0.0.1", "[::1]", "gac.example")
@@ -62,9 +60,8 @@ def test_a_space_is_public_unless_the_file_says_otherwise(tmp_path: Path) -> Non
     config = read_config(path, environ)
     assert not config.is_public
     assert config.server.trusted_hosts == ("mine.example",)
-    assert read_config(path, {**environ, "GAC_TRUSTED_HOSTS": "other.example"}).server.trusted_hosts == (
-        "other.example",
-    )
+    environ["GAC_TRUSTED_HOSTS"] = "other.example"
+    assert read_config(path, environ).server.trusted_hosts == ("other.example",)
     assert not read_config(members_file(tmp_path), {}).is_public
 
 

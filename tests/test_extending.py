@@ -81,8 +81,7 @@ def test_a_plugin_takes_few_lines(name: str, most: int) -> None:
 @pytest.mark.parametrize("alignment", ["paper", "prefix"])
 def test_with_first_only_the_text_is_that_of_the_first_member(config_file: Path, alignment: str) -> None:
     ours = generated(config_file, "--combine", "first-only", "--alignment", alignment)
-    alone = generated(config_file, "--mode", "alone", "--member", "a")
-    assert ours["text"] == alone["text"]
+    assert ours["text"] == generated(config_file, "--mode", "alone", "--member", "a")["text"]
     assert ours["num_ensembled"] == ours["num_tokens"]
     assert ours["text"] != generated(config_file, "--alignment", alignment)["text"]
 
@@ -136,8 +135,7 @@ def test_rules_of_ones_own_are_on_the_page(config: Config) -> None:
 def test_a_back_end_of_ones_own_computes(tmp_path: Path) -> None:
     members = "members: [{name: echo, source: 'random:1', backend: echo}]\nsettings: {max_new_tokens: 6}\n"
     path = written(tmp_path, f"{members}plugins: [{EXAMPLES / 'echo_backend.py'}]\n")
-    command = ["generate", "tick tack tick", "--raw", "--config", str(path)]
-    result = CliRunner().invoke(app, command)
+    result = CliRunner().invoke(app, ["generate", "tick tack tick", "--raw", "--config", str(path)])
     assert (result.exit_code, result.stdout) == (0, " tick "), result.output
 
 
@@ -317,10 +315,8 @@ def test_plugins_of_a_configuration_made_in_code_are_loaded(tmp_path: Path) -> N
     rule = (EXAMPLES / "first_only.py").read_text(encoding="utf-8").replace("first-only", "in-code")
     (tmp_path / "in_code.py").write_text(rule)
     members = [{"name": "a", "source": "random:1"}, {"name": "b", "source": "random:2"}]
-    settings = {"combine": "in-code", "mode": "every-step", "max_new_tokens": 3}
-    config = Config.model_validate(
-        {"members": members, "plugins": [str(tmp_path / "in_code.py")], "settings": settings}
-    )
+    how = {"combine": "in-code", "mode": "every-step", "max_new_tokens": 3}
+    config = Config.model_validate({"members": members, "plugins": [str(tmp_path / "in_code.py")], "settings": how})
     with closing(load_ensemble(config)) as ensemble:
         steps = [event.step for event in ensemble.generate("Hello") if isinstance(event, TokenEvent)]
     assert [member.weight for member in steps[0].members] == [1, 0]

@@ -127,9 +127,7 @@ def test_rooms_import_lower_rooms_only(package: str) -> None:
         if room == "__init__" or not name.startswith(f"gac_app.{package}."):
             continue
         if (imported := name.split(".")[2]) != room:
-            assert {imported, room} <= {*order}, (
-                f"{path}: {room} or {imported} is not in the order of {package}'s rooms"
-            )
+            assert {imported, room} <= {*order}, f"{path}: {room} or {imported} is not in {package}'s order of rooms"
             assert order.index(imported) < order.index(room), f"{path}: {room} must not import {name}"
 
 

@@ -100,8 +100,7 @@ def test_the_api_is_under_the_proxy_s_path(site: Sites) -> None:
     here = site(server={"trusted_proxies": ["10.0.0.9"]})
     client = TestClient(here.host, base_url=HERE, client=("10.0.0.9", 1))
     headers = {"X-Forwarded-Prefix": "/gac", "X-Forwarded-For": "192.0.2.7"}
-    answer = client.post("/v1/chat/completions", json=chat_body(), headers=headers)
-    assert answer.status_code == 200
+    assert client.post("/v1/chat/completions", json=chat_body(), headers=headers).status_code == 200
     assert client.get("/v1/models/gac/gate", headers=headers).json()["id"] == "gac/gate"
     status, error = refusal_of(client.post("/v1/chat/completions", json=chat_body(messages=[]), headers=headers))
     assert (status, error["param"]) == (400, "messages")

@@ -14,8 +14,7 @@ from tests.fakes import FakeModel
 
 def expected(site: Site, alone: str | None = None, **settings: Any) -> tuple[str, list[TokenEvent], str]:
     """Text, tokens and digest as the engine gives them."""
-    config = site.service.config
-    changed = config.settings_from({"max_new_tokens": 8, **settings})
+    changed = site.service.config.settings_from({"max_new_tokens": 8, **settings})
     *tokens, end = site.service.members.ensemble().generate(ASK[0]["content"], changed, alone=alone)
     return end.text, tokens, end.digest  # type: ignore[union-attr,return-value]
 

@@ -197,8 +197,7 @@ def test_the_union_s_tokens_are_the_longest(here: Site) -> None:
 def test_a_chat_is_tokenised_as_a_member_reads_it(here: Site) -> None:
     chat = [{"role": "user", "content": "hello"}]
     found = here.client.post("/tokenize", json={"model": "b", "messages": chat}).json()
-    usage = here.chat(model="b", messages=chat).json()["usage"]
-    assert found["count"] == usage["prompt_tokens"]
+    assert found["count"] == here.chat(model="b", messages=chat).json()["usage"]["prompt_tokens"]
     assert refusal_of(here.client.post("/tokenize", json={"messages": chat}))[1]["param"] == "messages"
 
 

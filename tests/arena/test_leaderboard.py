@@ -109,9 +109,8 @@ def test_the_bias_of_sides_has_an_interval() -> None:
     fair = board(rows(("a", "b", 200), ("b", "a", 200))).left_bias
     assert fair is not None
     assert fair.low < 0.5 < fair.high
-    swayed = board(
-        [row("a", "b", "left", at) for at in range(160)] + [row("b", "a", "right", 200 + at) for at in range(40)]
-    )
+    left = [row("a", "b", "left", at) for at in range(160)]
+    swayed = board(left + [row("b", "a", "right", at) for at in range(200, 240)])
     assert swayed.left_bias is not None
     assert swayed.left_bias.value == 0.8
     assert swayed.left_bias.low > 0.7

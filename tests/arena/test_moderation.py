@@ -65,8 +65,7 @@ def test_one_prompt_of_many_visitors_behind_one_address(moderator: Moderator, cl
     def votes(client: str) -> list[list[Flag]]:
         return [moderator.flags(cast(owner=f"{at}", client=client)) for at in range(SAME_PROMPT_VOTES + 1)]
 
-    found = votes("school")
-    assert found == [[]] * SAME_PROMPT_VOTES + [["same-prompt"]]
+    assert votes("school") == [[]] * SAME_PROMPT_VOTES + [["same-prompt"]]
     assert votes("home") == [["duplicate"]] * SAME_PROMPT_VOTES + [["duplicate", "same-prompt"]]
     assert moderator.flags(cast(owner="7", client="elsewhere")) == []
     clock.now += 25 * 3600

@@ -56,9 +56,8 @@ def watched(tempo: Tempo, *sides: Answer) -> list[tuple[int, int]]:
 def test_every_pair_is_shown_alike_and_evenly() -> None:
     """Also a finished answer beside one that goes on."""
     tempo = tempo_of(*QUIET)
-    shown = [
-        watched(tempo, Answer(*SPEEDS[one], 1_500), Answer(*SPEEDS[two], 300)) for one, two in permutations(SPEEDS, 2)
-    ]
+    pairs = permutations(SPEEDS.values(), 2)
+    shown = [watched(tempo, Answer(*one, 1_500), Answer(*two, 300)) for one, two in pairs]
     assert shown[1:] == shown[:-1]
     assert shown[0][-1] == (1_500, 300)
     begun = int(10 * tempo.start_s(0))

@@ -22,11 +22,8 @@ from tests.fakes import config_of
 def test_usual_contestants_are_members_and_two_ensembles() -> None:
     """Unless the operator lists others."""
     listed = [{"name": "one", "member": "b"}, {"name": "third", "settings": {"threshold": 0.3}}]
-    found = contestants_of(config_of(["a", "b"], arena={"contestants": listed}))
-    assert [(one.name, one.member, one.settings.threshold) for one in found] == [
-        ("one", "b", 0.5),
-        ("third", None, 0.3),
-    ]
+    own = contestants_of(config_of(["a", "b"], arena={"contestants": listed}))
+    assert [(one.name, one.member, one.settings.threshold) for one in own] == [("one", "b", 0.5), ("third", None, 0.3)]
     found = contestants_of(config_of(["a", "b"]))
     assert [(one.name, one.member, one.settings.mode) for one in found] == [
         ("a", "a", "gate"),

@@ -32,10 +32,8 @@ def planned(monkeypatch: pytest.MonkeyPatch, module: object, ms_of: Callable[[De
 
     def decode(session: DecodingSession) -> Decoded:
         answer = workbench.decode(session)
-        steps = [
-            replace(step, members=tuple(replace(member, seconds=0.03) for member in step.members))
-            for step in answer.steps
-        ]
+        passes = [tuple(replace(member, seconds=0.03) for member in step.members) for step in answer.steps]
+        steps = [replace(step, members=members) for step, members in zip(answer.steps, passes, strict=True)]
         end = replace(answer.finished, ttft_s=0.0, seconds=(answer.finished.num_tokens - 1) * ms_of(answer) / 1000)
         return replace(answer, steps=steps, finished=end)
 

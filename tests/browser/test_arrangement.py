@@ -117,8 +117,7 @@ def test_answers_are_as_tall_as_their_text_on_a_phone(serve: Server, open_page: 
     page.page.tap(".gac-asked h2")
     assert boxes(page, ".gac-asked h2")[0][3] - top > 2 * (bottom - top), "the whole prompt, once it is tapped"
     page.page.tap(".gac-details summary")
-    parts = [box for part in (".gac-card", ".gac-votes") for box in boxes(page, part)]
-    assert overlaps(parts) == []
+    assert overlaps([box for part in (".gac-card", ".gac-votes") for box in boxes(page, part)]) == []
     small = """() => [...document.querySelectorAll('button, summary, [role=tab], .gac-segments label')]
       .filter((e) => e.checkVisibility({ visibilityProperty: true }))
       .filter((e) => !e.matches('.gac-term, .gac-fork, .visually-hidden *'))
@@ -228,19 +227,16 @@ def test_tips_figures_and_one_answer_of_a_branch_anew(serve: Server, open_page: 
     page.page.click(".gac-details summary")
     page.page.hover(".gac-ensemble [data-term=gate] >> nth=0")
     page.page.wait_for_selector("#gac-tip:has-text('one member that writes alone')")
-    told = page.page.locator(".gac-figures div")
-    assert told.all_inner_texts()[:2] == [
-        "forward passes\n9 Small + 3 Large",
-        "computing time\n2.3 s Small + 0.8 s Large",
-    ]
-    assert [text.split("\n")[0] for text in told.all_inner_texts()[2:]] == [
-        "first token, in this run", "ensembled", "time per token in this run, all answers at once",
-    ]  # fmt: skip
+    figures = page.page.locator(".gac-figures div")
+    told = figures.all_inner_texts()
+    assert told[:2] == ["forward passes\n9 Small + 3 Large", "computing time\n2.3 s Small + 0.8 s Large"]
+    labels = ["first token, in this run", "ensembled", "time per token in this run, all answers at once"]
+    assert [text.split("\n")[0] for text in told[2:]] == labels
     page.click_token(1)
     page.page.locator(".gac-branch").first.click()
     page.page.wait_for_selector(".gac-of-branch:has-text('Branched at token 2')")
     page.wait_for_end()
-    assert len(told.all_inner_texts()) == 3, "what was replayed took no time"
+    assert len(figures.all_inner_texts()) == 3, "what was replayed took no time"
     address = page.page.url
     page.page.click(".gac-card >> nth=1 >> summary")
     page.page.click(".gac-card >> nth=1 >> text=Regenerate")
@@ -248,4 +244,4 @@ def test_tips_figures_and_one_answer_of_a_branch_anew(serve: Server, open_page: 
     page.wait_for_end()
     assert "Branched at token 2" in page.text(".gac-of-branch")
     assert page.painted("gac-forced") == ["Paris instead"] * 3
-    assert len(told.all_inner_texts()) == 3
+    assert len(figures.all_inner_texts()) == 3

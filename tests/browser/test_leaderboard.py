@@ -37,10 +37,8 @@ def test_the_first_look_says_what_it_waits_for(
     to_tab(page, "Leaderboard")
     page.wait_for_selector(".gac-rank-note:has-text('3 votes')")
     assert "Counting the votes…" in page.evaluate("[...notes]")
-    assert page.locator(".gac-rank-filters [name=language] option").all_text_contents()[-2:] == [
-        "German",
-        "not recognised",
-    ]
+    languages = page.locator(".gac-rank-filters [name=language] option").all_text_contents()
+    assert languages[-2:] == ["German", "not recognised"]
     for _ in range(2):
         page.wait_for_selector(".gac-leaderboard:not([aria-busy])")
         page.evaluate("import('gac/tabs').then(({ modules }) => modules['arena/leaderboard'].showLeaderboard())")

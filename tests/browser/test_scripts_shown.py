@@ -100,11 +100,8 @@ def test_what_ends_a_turn_is_one_mark_and_no_text(serve: Server, open_page: Open
 def test_marks_are_painted_as_the_view_says(serve: Server, open_page: Opener) -> None:
     page = open_page(serve(PlantedEnsemble(alone=("Paris", " was", ""))))
     page.ask("hello")
-    assert (page.painted("gac-asked"), page.painted("gac-changed"), page.painted("gac-doubt")) == (
-        ["is", "\n"],
-        ["capital"],
-        [],
-    )
+    painted = [page.painted(f"gac-{kind}") for kind in ("asked", "changed", "doubt")]
+    assert painted == [["is", "\n"], ["capital"], []]
     assert page.page.locator(".gac-subline > .gac-fork:text('differs from the ensemble')").count() == 2
     assert page.page.locator(".gac-overlay > .gac-fork").count() == 2
     page.page.check(".gac-views input[value=confidence]", force=True)

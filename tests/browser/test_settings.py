@@ -131,13 +131,8 @@ def test_presets_are_saved_named_and_deleted(serve: Server, open_page: Opener) -
     summed_up(page, "temperature 0.9")
     assert choice.input_value() == "warm <b>"
     page.page.click(".gac-presets >> text=Delete")
-    assert choice.locator("option").all_inner_texts() == [
-        "not saved",
-        "Defaults",
-        "As in the paper",
-        "Creative",
-        "Cheapest",
-    ]
+    names = ["not saved", "Defaults", "As in the paper", "Creative", "Cheapest"]
+    assert choice.locator("option").all_inner_texts() == names
     choice.select_option("Cheapest")
     summed_up(page, "others asked below 30 %")
     assert "only where the gate is very unsure" in page.text(".gac-presets")
@@ -146,8 +141,7 @@ def test_presets_are_saved_named_and_deleted(serve: Server, open_page: Opener) -
 def test_a_member_switched_off_takes_no_part(serve: Server, open_page: Opener) -> None:
     page = open_page(serve(PlantedEnsemble()))
     page.open_settings()
-    card = page.page.locator("[data-member=Small]")
-    card.get_by_role("checkbox").uncheck()
+    page.page.locator("[data-member=Small]").get_by_role("checkbox").uncheck()
     summed_up(page, "only Large")
     page.page.get_by_label("Every step").wait_for(state="hidden")
     page.page.locator("[data-member=Large]").get_by_role("checkbox").uncheck()

@@ -60,14 +60,9 @@ def test_when_members_cut_otherwise(cuts: list[tuple[float, float]], weights: li
 def test_whether_a_token_ends_at_a_beginning() -> None:
     """Above a tenth of what begins so it may end there, from nine tenths on it surely does."""
     ids = SPACES.extensions(b"   ")
-    for share, goes_beyond, does_end in (
-        (0.09, True, False),
-        (0.11, False, False),
-        (0.89, False, False),
-        (0.91, False, True),
-    ):
+    for share, goes_on, ends in ((0.09, True, False), (0.11, False, False), (0.89, False, False), (0.91, False, True)):
         known = distribution(SPACES, {b"   ": 0.5 * share, b"    ": 0.5 * (1 - share), b"x": 0.5})
-        assert (extends_beyond(known, ids), surely_ends(known, ids.start, 0.5)) == (goes_beyond, does_end)
+        assert (extends_beyond(known, ids), surely_ends(known, ids.start, 0.5)) == (goes_on, ends)
     partial = distribution(SPACES, {b"   ": 1.0}, {b"   ": 0.95})  # what goes on does not end
     assert (extends_beyond(partial, ids), surely_ends(partial, ids.start, 1.0)) == (True, False)
 

@@ -19,7 +19,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gac_app.decoding.contexts.context import MemberContext
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.member import InlineMember
 from gac_app.decoding.rules import CombineRule, combine_rules
@@ -227,11 +226,7 @@ class Follower(FakeModel):
 @pytest.fixture
 def known_pace() -> Iterator[None]:
     """A follower is slower, whatever a busy machine makes of the times."""
-
-    def pass_s(context: MemberContext, _: int = 1) -> float:
-        return 1.0 if isinstance(context.member.model, Follower) else 0.1
-
-    with patch.object(speculator, "_pass_s", pass_s):
+    with patch.object(speculator, "_pass_s", lambda of, _=1: 1.0 if isinstance(of.member.model, Follower) else 0.1):
         yield
 
 

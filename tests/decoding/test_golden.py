@@ -111,9 +111,7 @@ def told(number: int, *, to_the_bit: bool = False) -> str:
     """What a case gave, hashed; without what a processor's last bits change, and how much a server told."""
     steps, finished = answer(number)
     is_told = any(member.num_told for step in steps for member in step.members)
-    chosen = [
-        (step.token, step.is_ensembled, step.spellings, step.is_partial, step.dropped, step.drawn) for step in steps
-    ]
+    chosen = [(s.token, s.is_ensembled, s.spellings, s.is_partial, s.dropped, s.drawn) for s in steps]
     probs = [] if is_told else [round(step.prob, 3) for step in steps]
     digest = finished.digest if to_the_bit and not is_told else ""
     return hashlib.sha256(repr((chosen, probs, finished.reason, finished.detail, digest)).encode()).hexdigest()[:8]

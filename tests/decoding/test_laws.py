@@ -89,8 +89,7 @@ def test_the_combined_distribution_lies_between_its_members(
         assert step.prob == pytest.approx(sum(m.weight * m.prob for m in step.members), rel=1e-4)
         assert step.is_ensembled == (step.gate_confidence < threshold and len(seeds) > 1)
         assert len(step.members) == (len(seeds) if step.is_ensembled else 1)
-        best = max(step.members, key=lambda member: member.weight * member.prob)
-        assert step.winner == best.member
+        assert step.winner == max(step.members, key=lambda member: member.weight * member.prob).member
     num_ensembled = sum(step.is_ensembled for step in steps)
     others = [usage.num_forwards for name, usage in finished.members.items() if name != f"m{seeds[0]}"]
     if alignment == "paper":

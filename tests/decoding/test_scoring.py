@@ -154,9 +154,8 @@ def test_under_the_paper_the_union_s_own_cut_counts_too() -> None:
 
 def test_by_agreement_who_reads_a_piece_as_two_calls_nobody() -> None:
     """After `ab` they disagree, but one has just read it as two tokens: the gate counts alone."""
-    one = Settled(
-        (b"a", b"ab", b"b"), 0, given=((b"ab", 0.5), (b"a", 0.3), (b"b", 0.1)), after_ab=((b"a", 0.6), (b"b", 0.3))
-    )
+    given = (b"ab", 0.5), (b"a", 0.3), (b"b", 0.1)
+    one = Settled((b"a", b"ab", b"b"), 0, given=given, after_ab=((b"a", 0.6), (b"b", 0.3)))
     other = Settled((b"a", b"b"), 0, given=((b"a", 0.5), (b"b", 0.4)), after_ab=((b"a", 0.4), (b"b", 0.5)))
     ensemble = toy_ensemble([one, other], mode="agreement", alignment="paper")
     (score,) = ensemble.score(PROMPT, ["aba"], raw=True)

@@ -49,9 +49,8 @@ def test_each_answer_is_what_it_is_alone() -> None:
 
 def test_one_that_breaks_ends_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     together, config = ensemble(FakeModel("a", 1), FakeModel("b", 2, fault=Fault("raise", 3)))
-    found = by_key(
-        list(decode_together(together, (*parts_of(config, "a"), Part("odd", PROMPT, config.settings, "nobody"))))
-    )
+    parts = *parts_of(config, "a"), Part("odd", PROMPT, config.settings, "nobody")
+    found = by_key(list(decode_together(together, parts)))
     last = {key: events[-1] for key, events in found.items()}
     assert "'nobody' is not a member" in str(last["odd"])
     assert isinstance(last["a"], FinishedEvent)

@@ -54,8 +54,7 @@ class PlannedEnsemble:
 
 
 def test_ratios_are_taken_to_the_slowest_member() -> None:
-    ensemble = PlannedEnsemble()
-    result = Cost(seconds=0.001, tokens=16).run(ensemble)  # type: ignore[arg-type]
+    result = Cost(seconds=0.001, tokens=16).run(PlannedEnsemble())  # type: ignore[arg-type]
     ratios, figures = result.tables
     assert {name: found for name, *found in ratios.rows} | COMPARED == {name: found for name, *found in ratios.rows}
     assert ratios.rows[3][0] == "side by side ÷ ensemble alone"

@@ -81,9 +81,8 @@ class Planned:
     def score(
         self, prompt: str, texts: list[str], settings: Settings, *, alone: str | None = None, **_: Any
     ) -> list[Score]:
-        drawn = [
-            number_of(prompt[-300:], text, alone or settings.model_dump_json(exclude_defaults=True)) for text in texts
-        ]
+        system = alone or settings.model_dump_json(exclude_defaults=True)
+        drawn = [number_of(prompt[-300:], text, system) for text in texts]
         lengths = [len(text.encode()) for text in texts]
         return [Score(-0.5 - n % 1000 / 400 * size, size, 3, n % 4) for n, size in zip(drawn, lengths, strict=True)]
 

@@ -76,9 +76,8 @@ def why_refused(folder: Path, *arguments: str) -> str:
 
 def test_the_plan_tells_questions_passes_and_time(folder: Path) -> None:
     result = done(folder, "--plan")
-    assert (
-        "triviaqa: 6 development and 6 held-out questions (2,476 needed; no points can be shown), 72 " in result.output
-    )
+    told = "triviaqa: 6 development and 6 held-out questions (2,476 needed; no points can be shown), 72 "
+    assert told in result.output
     assert "forward passes" in result.output
     assert (folder / "study.register.json").exists()
     assert not (folder / "study.md").exists()
@@ -210,9 +209,7 @@ class Planned(FakeEnsemble):
     parts: list[Part]
     members = ()  # no prompt is too long for them
 
-    def generate(
-        self, prompt: str, settings: Settings, *, alone: str | None, **how: Any
-    ) -> Generator[Event, None, None]:
+    def generate(self, prompt: str, settings: Settings, *, alone: str | None, **_: Any) -> Generator[Event, None, None]:
         half, num_ensembled = PLANNED[alone or settings.threshold]
         asked = [one for part in self.parts for one in (part.development if half == "first" else part.held_out)]
         is_right = any(f"{question.question}\n" in prompt or f"{question.question}?\n" in prompt for question in asked)

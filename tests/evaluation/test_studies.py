@@ -179,20 +179,12 @@ def lengths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def test_names_in_a_result_are_explained_and_no_others() -> None:
-    columns = [
-        "system",
-        "accuracy (95 %)",
-        "vs gate@0.5",
-        "ECE by chance",
-        "Small, nats",
-        "tokens per word, after a space",
-    ]
+    columns = ["system", "accuracy (95 %)", "vs gate@0.5", "ECE by chance", "Small, nats"]
+    columns.append("tokens per word, after a space")
     table = Table(columns, [["alone:Small", *"12345"], ["vote+samples=4", *"12345"]])
     found = explained(StudyResult("eval", "nq: 2 questions", [table, Table(["temperature of all"], [["1"]])], {}))
-    assert list(found) == [
-        "vote", "accuracy", "vs ", "ECE by chance", "temperature", "nats", "after a space",
-        "tokens per word",
-    ]  # fmt: skip
+    named = ["vote", "accuracy", "vs ", "ECE by chance", "temperature", "nats", "after a space", "tokens per word"]
+    assert list(found) == named
     assert found["nats"].startswith("mean negative log-probability")
 
 

@@ -224,8 +224,7 @@ def test_kept_sequences_are_given_up_where_memory_ends(
 @pytest.fixture
 def opened(desk: Desk) -> Iterator[Desk]:
     """A desk whose member's chats share a prefix."""
-    model = PrefixedModel("a", 1)
-    desk = Desk(model)
+    desk = Desk(PrefixedModel("a", 1))
     yield desk
     desk.member.close()
 
@@ -279,8 +278,7 @@ def test_a_failed_pass_is_no_prefix_for_others(opened: Desk) -> None:
 
 
 def test_without_room_for_a_copy_the_prefix_is_read_again() -> None:
-    model = PrefixedModel("a", 1, max_sequences=1)
-    desk = Desk(model)
+    desk = Desk(PrefixedModel("a", 1, max_sequences=1))
     desk.member.free(desk.opened(PROMPT, "")[0])
     assert torch.equal(probs_of(desk.opened(PROMPT, "bob/talk")[1]), desk.expected(PROMPT))
     assert desk.model.num_read == 2 * len(PROMPT)

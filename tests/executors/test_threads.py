@@ -104,8 +104,7 @@ def test_a_sequence_too_many_fails_its_own_read_only(make: Make) -> None:
 
     member.free(second)
     member.free(first)
-    third = open_text(member, "third")
-    assert member.read(after(third)).result(WAIT_S).num_read > 0
+    assert member.read(after(open_text(member, "third"))).result(WAIT_S).num_read > 0
     assert model.num_held == 1
 
 
@@ -134,8 +133,7 @@ def test_a_hanging_model_does_not_hang_close(make: Make, monkeypatch: pytest.Mon
 
 
 def test_a_closed_member_refuses_at_once(make: Make) -> None:
-    model = FakeModel()
-    member = make(model)
+    member = make(FakeModel())
     sequence = open_text(member, "too late")
     member.close()
     member.close()

@@ -82,8 +82,7 @@ def test_members_get_names_from_their_sources(tmp_path: Path, monkeypatch: pytes
     assert (config.member_names, in_hand) == (
         ("name", "name-2", "model", "some", "Qwen2.5-Coder-0.5B-Instruct"), {},
     )  # fmt: skip
-    sources = [member.source for member in config.members]
-    assert sources[1:3] == ["hub:org/name", str(tmp_path / "model")]
+    assert [member.source for member in config.members][1:3] == ["hub:org/name", str(tmp_path / "model")]
     assert config.members[4].sha256, "as the default configuration has it"
 
 

@@ -136,9 +136,8 @@ def test_an_adapter_trained_on_another_model_is_told(
 ) -> None:
     """Copies of a model, other forms of it and local paths raise no alarm."""
     monkeypatch.setattr(adapters.importlib.util, "find_spec", lambda name: name)
-    (tmp_path / "adapter_config.json").write_text(
-        json.dumps({"peft_type": "LORA", "base_model_name_or_path": trained_on})
-    )
+    config = {"peft_type": "LORA", "base_model_name_or_path": trained_on}
+    (tmp_path / "adapter_config.json").write_text(json.dumps(config))
     (tmp_path / "adapter_model.safetensors").write_bytes(b"")
     adapters.check_adapter(MemberConfig(name="maths", source=source, adapter=str(tmp_path)))
     expected = ["was trained on Qwen/Qwen2.5-1.5B, not on Qwen/Qwen2.5-1.5B-Instruct"] if is_told else []

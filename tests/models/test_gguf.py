@@ -56,8 +56,7 @@ def test_a_file_is_converted_once_and_anew_when_it_changed(
 
 @pytest.mark.parametrize("num_bytes", [0, 100, 5_000, -1_000])
 def test_a_truncated_file_is_named_and_leaves_nothing(gguf: Path, tmp_path: Path, num_bytes: int) -> None:
-    data = gguf.read_bytes()
-    gguf.write_bytes(data[:num_bytes])
+    gguf.write_bytes(gguf.read_bytes()[:num_bytes])
     with pytest.raises(ModelLoadError, match=r"tiny\.gguf: transformers cannot read this GGUF file"):
         converted(gguf, tmp_path / "cache")
     assert not [path for path in (tmp_path / "cache" / "converted").iterdir() if path.is_dir()]

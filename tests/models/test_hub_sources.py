@@ -159,13 +159,8 @@ def test_where_all_mirrors_fail_each_reason_is_told(hub: FakeHub, wheels: Path, 
     with pytest.raises(ModelLoadError) as caught:
         find(cache, source=source, sha256="0" * 64)
     message = str(caught.value)
-    for text in (
-        "the repository has no such file",
-        "there is no /nowhere/m.gguf",
-        SHA256,
-        "To do without the download",
-    ):
-        assert message.count(text) == 1
+    for why in ("the repository has no such file", "there is no /nowhere/m.gguf", SHA256, "To do without the download"):
+        assert message.count(why) == 1
     assert message.startswith("tiny: hub:org/tiny#absent.gguf: ")
 
 

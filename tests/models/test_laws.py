@@ -63,12 +63,8 @@ def saved(save: Callable[[Path], Path]) -> Callable[[Path], Model]:
     return lambda folder: load_directory(save(folder), max_sequences=MAX_SEQUENCES)
 
 
-def byte_level(folder: Path) -> Path:
-    return save_llama_gguf(tiny.save_llama(folder), folder / "tiny.gguf")
-
-
-def space_first(folder: Path) -> Path:
-    return save_llama_gguf(tiny.save_spaced_llama(folder), folder / "tiny.gguf")
+def as_gguf(save: Callable[[Path], Path]) -> Callable[[Path], Path]:
+    return lambda folder: save_llama_gguf(save(folder), folder / "tiny.gguf")
 
 
 def quantised(folder: Path) -> Path:
@@ -105,8 +101,8 @@ BUILD: dict[str, tuple[Callable[[Path], Model], float]] = {
     "transformers, space first": (saved(tiny.save_spaced_llama), FLOAT32),
     "transformers, gpt2": (saved(tiny.save_gpt2), FLOAT32),
     "transformers, one after the other": (saved(tiny.save_gpt_neo), FLOAT32),
-    "llama.cpp, byte level": (llama_cpp(byte_level), HALF_CACHE),
-    "llama.cpp, space first": (llama_cpp(space_first), HALF_CACHE),
+    "llama.cpp, byte level": (llama_cpp(as_gguf(tiny.save_llama)), HALF_CACHE),
+    "llama.cpp, space first": (llama_cpp(as_gguf(tiny.save_spaced_llama)), HALF_CACHE),
     "llama.cpp, sliding window": (llama_cpp(windowed), QUANTISED),
     "onnxruntime, llama": (onnx(quantised), ROUNDED),
     "onnxruntime, sliding window": (onnx(windowed), ROUNDED),

@@ -204,8 +204,7 @@ def test_narrow_heads_are_left_alone(llama_dir: Path, tmp_path: Path) -> None:
 def test_a_file_cut_short_ends_an_answer_not_the_process(gguf: Path, directory: Path, tmp_path: Path) -> None:
     own_gguf, own_directory = Path(shutil.copy(gguf, tmp_path)), Path(shutil.copytree(directory, tmp_path / "onnx"))
     with closing(load(own_gguf, own_directory)) as model:
-        sequence = model.new_sequence()
-        expected = read(model, sequence, IDS)
+        expected = read(model, model.new_sequence(), IDS)
         mapped = Path("/proc/self/maps").read_text(errors="replace") if sys.platform == "linux" else ""
         assert str(tmp_path) not in mapped
         os.truncate(own_directory / WEIGHTS_FILE, 0)

@@ -195,10 +195,8 @@ def test_what_is_not_for_it_is_llama_cpps_without_a_trial(
     elif trouble == "no cache":
         cache_dir.write_text("a file where a directory is wanted")
     else:
-        find = onnx_parts.importlib.util.find_spec
-        monkeypatch.setattr(
-            onnx_parts.importlib.util, "find_spec", lambda name: None if name == "onnxruntime" else find(name)
-        )
+        util, find = onnx_parts.importlib.util, onnx_parts.importlib.util.find_spec
+        monkeypatch.setattr(util, "find_spec", lambda name: None if name == "onnxruntime" else find(name))
     assert parts_of(gguf, cache_dir) is None
     assert child.num_runs == 0
 

@@ -173,9 +173,7 @@ def test_too_little_main_memory_is_warned_of() -> None:
 
 @pytest.mark.parametrize("source", ["a.gguf", "hub:a/b#c.gguf", ["hub:a/b", "a.gguf"], [["pypi:a==1#1.bin", "2.bin"]]])
 def test_quantised_files_need_less_of_a_cpu_than_repositories(source: object) -> None:
-    sizes = [
-        plan([member("a", source=each)], machine()).placements["a"].size_bytes or 0 for each in (source, "hub:a/b")
-    ]
+    sizes = [plan([member("a", source=one)], machine()).placements["a"].size_bytes or 0 for one in (source, "hub:a/b")]
     assert 0 < sizes[0] < sizes[1]
 
 

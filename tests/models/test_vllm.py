@@ -84,14 +84,12 @@ def test_a_rewind_opens_it_anew(model: RemoteModel, llama: TransformersModel, fa
     sequence, other = model.new_sequence(), model.new_sequence()
     for one in (sequence, other):
         told(model, one, IDS)
-    assert [model.read_partial(ForwardRequest(sequence, (*IDS[:2], 30, 31)))[0].ids[0]] == expected(
-        llama, [5, 6, 30, 31]
-    )
+    [anew] = model.read_partial(ForwardRequest(sequence, (*IDS[:2], 30, 31)))
+    assert [anew.ids[0]] == expected(llama, [5, 6, 30, 31])
     assert [*fake.chunks.values()] == [[4], [4], [4]]
     assert fake.num_open == 2
     model.free(sequence)
-    again = model.new_sequence()
-    assert told(model, again, [40]) == expected(llama, [40])
+    assert told(model, model.new_sequence(), [40]) == expected(llama, [40])
     assert fake.num_open == 2, "a freed sequence's request has ended"
 
 

@@ -41,10 +41,7 @@ def ensemble(request: pytest.FixtureRequest) -> Ensemble:
 def test_an_answer_has_one_digest(ensemble: Ensemble) -> None:
     # Where members are not invariant (float32), only asking for it makes answers reproducible.
     asked = "auto" if all(member.model.is_batch_invariant for member in ensemble.members.values()) else "on"
-    ways: list[tuple[str | None, dict[str, Any]]] = [
-        *((name, {}) for name in ensemble.members),
-        *((None, how) for how in WAYS),
-    ]
+    ways = [*((name, {}) for name in ensemble.members), *((None, how) for how in WAYS)]
     jobs = [(prompt, alone, {**how, "reproducible": asked}) for prompt, (alone, how) in zip(cycle(PROMPTS), ways)]
     by_itself = [answer(ensemble, prompt, alone=alone, **how) for prompt, alone, how in jobs]
     assert all(finished.is_reproducible for finished in by_itself)

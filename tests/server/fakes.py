@@ -15,9 +15,7 @@ from gac_app.services.members import MemberState
 
 @dataclass
 class FakeMembers:
-    found: list[MemberState] = field(
-        default_factory=lambda: [MemberState(name, "ready") for name in ("small", "large")]
-    )
+    found: list[MemberState] = field(default_factory=lambda: [MemberState(one, "ready") for one in ("small", "large")])
     are_ready: bool = True
 
     def states(self) -> list[MemberState]:

@@ -74,8 +74,7 @@ class _Worker:
             if self.stop.is_set():
                 values.close()
                 return
-            content = pickle.dumps(value)
-            assert b"torch" not in content, "what crosses has no tensor in it"
+            assert b"torch" not in pickle.dumps(value), "what crosses has no tensor in it"
             self.said.put(("value", value))
 
 

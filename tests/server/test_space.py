@@ -177,8 +177,7 @@ def gives_the_same_answers(space: Space, browser: Browser) -> None:
     assert digests == digests_by_themselves("Name three colours", space.folder / "own")
 
     def stop() -> None:
-        newest = browser.history()[0]["id"]
-        browser.call("gac-board", "stop_run", run=newest)
+        browser.call("gac-board", "stop_run", run=browser.history()[0]["id"])
 
     said = browser.run("Go on and on", stop, max_new_tokens=4000)
     assert [run["status"] for run in browser.history()] == ["aborted", "finished"], said

@@ -44,8 +44,7 @@ def test_a_card_says_what_is_known_and_nothing_else() -> None:
     assert (kind.label, kind.text, kind.is_brief) == ("Kind", "view of a", True)
     model = RandomModel("a", 1, context_length=4096)
     model.about = ModelFacts(family="llama", size="135M", licence="apache-2.0")
-    facts = facts_of(MemberConfig(name="a", source="random:1"), model)
-    told = {fact.label: fact.text for fact in facts}
+    told = {fact.label: fact.text for fact in facts_of(MemberConfig(name="a", source="random:1"), model)}
     assert (told["Family"], told["Size"]) == ("llama", "135M")
     assert (told["Licence"], told["Context"], told["Back end"]) == ("apache-2.0", "4,096 tokens", model.engine)
     assert (told["Chats"], "Quantisation" in told) == ("no chat template", False)

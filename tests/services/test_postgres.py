@@ -48,9 +48,8 @@ class Postgres:
     def __init__(self, programs: Path, folder: Path) -> None:
         self.folder, self.num_databases = folder, 0
         # Postgres runs as anybody but root.
-        self._as: dict[str, Any] = (
-            {"user": "nobody", "group": "nogroup", "extra_groups": []} if not os.geteuid() else {}
-        )
+        nobody = {"user": "nobody", "group": "nogroup", "extra_groups": []}
+        self._as: dict[str, Any] = {} if os.geteuid() else nobody
         if self._as:
             shutil.chown(folder, self._as["user"], self._as["group"])
         quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, **self._as}

@@ -89,10 +89,8 @@ def test_a_server_elsewhere_is_dead_once_it_is_silent(
 ) -> None:
     report_elsewhere(path, days_ahead)
     second = Store(url)
-    sql(
-        path,
-        "UPDATE server SET seen_at = strftime('%Y-%m-%d %H:%M:%f', seen_at, '+0.1 seconds') WHERE host = 'elsewhere'",
-    )
+    later = "strftime('%Y-%m-%d %H:%M:%f', seen_at, '+0.1 seconds')"
+    sql(path, f"UPDATE server SET seen_at = {later} WHERE host = 'elsewhere'")
     for clock.now in (45, 90):
         beat(second)
         assert status_of(second, run.run_id) == RunStatus.RUNNING

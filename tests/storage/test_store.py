@@ -19,12 +19,13 @@ from sqlalchemy.orm import Session
 import gac_app
 from gac_app.decoding.trace.serialise import token_from_json
 from gac_app.errors import DamagedError, NotFoundError, StorageError
-from gac_app.storage import NewBattle, RunStatus, Store
+from gac_app.storage import RunStatus, Store
 from gac_app.storage.database import paging
 from gac_app.storage.database.database import DeletedIds, when_written
 from gac_app.storage.database.tables import UtcDateTime
 from gac_app.storage.database.visitors import is_pseudonym_of, new_pseudonym
 from tests.databases import sql, statements
+from tests.storage.battles.test_battles import new_battle
 from tests.storage.samples import ALICE, BOB, answer, listed, new_id, new_run
 
 
@@ -135,10 +136,8 @@ def saved(store: Store, path: Path, *keys: str) -> list[str]:
 
 def test_a_visitor_sees_their_own_newest_first(store: Store, path: Path) -> None:
     first, bobs, last = saved(store, path, ALICE, BOB, ALICE)
-    assert [(one.study_id, one.head, one.body) for one in store.list_studies(ALICE)] == [
-        (last, HEAD, {}),
-        (first, HEAD, {}),
-    ]
+    mine = [(one.study_id, one.head, one.body) for one in store.list_studies(ALICE)]
+    assert mine == [(last, HEAD, {}), (first, HEAD, {})]
     assert [one.study_id for one in store.all_studies()] == [last, bobs, first]
     for head in (HEAD, {**HEAD, "name": "of today"}):
         store.rename_study(ALICE, first, head["name"]).result()
@@ -241,10 +240,7 @@ def test_a_run_whose_position_is_taken_comes_last(store: Store, other: Store) ->
 
 def test_an_export_reads_many_battles_with_each_statement(store: Store) -> None:
     for _ in range(12):
-        battle = NewBattle(
-            battle_id=new_id(), visitor_key=ALICE, left="a", right="b", body={}, origin="people", is_blind=True
-        )
-        store.battles.start(battle).result()
+        store.battles.start(new_battle()).result()
     with statements(store.engine) as told:
         assert len(list(store.battles.export())) == 12
     assert len(told) == 2 + 2, "two pages, of which one is empty, and their battles and judgements"

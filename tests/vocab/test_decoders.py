@@ -69,8 +69,7 @@ def test_control_is_what_the_tokenizer_says_it_is() -> None:
     tokenizer = byte_level_tokenizer()
     tokenizer.add_tokens([AddedToken("<|looks_like_control|>", special=False, normalized=False)])
     tokenizer.add_special_tokens([AddedToken("plain", special=True, normalized=False)])
-    vocabulary = vocabulary_of(tokenizer)
-    assert vocabulary.token_bytes[-2:] == (b"<|looks_like_control|>", None)
+    assert vocabulary_of(tokenizer).token_bytes[-2:] == (b"<|looks_like_control|>", None)
 
 
 def test_a_byte_token_needs_byte_fallback() -> None:

@@ -144,8 +144,7 @@ def test_of_twins_the_tokenisers_own_is_fed() -> None:
 
 def test_of_twins_the_ordinary_one_spells_what_is_no_text() -> None:
     vocab = vocabulary([*ALL_BYTES, b"\xff"], byte_ids=range(256))
-    mapping = VocabMapping(vocab, UnionVocabulary.build([vocab]))
-    assert mapping.spell(b"a\xff") == (97, 256)
+    assert VocabMapping(vocab, UnionVocabulary.build([vocab])).spell(b"a\xff") == (97, 256)
     vocab = vocabulary([b"\xff", *ALL_BYTES], byte_ids=range(1, 257))
     assert VocabMapping(vocab, UnionVocabulary.build([vocab])).spell(b"a\xff") == (98, 0)
 

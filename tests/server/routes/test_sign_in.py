@@ -124,8 +124,7 @@ def test_battles_and_votes_are_the_account_s(host: Host, anna: str) -> None:
 
 def test_every_browser_has_to_agree_to_publishing(host: Host, anna: str) -> None:
     def published() -> bool:
-        lines = host.planted.store.export()
-        return bool(list(lines)[-1]["consent"])
+        return bool(list(host.planted.store.export())[-1]["consent"])
 
     home, work = tab(host.url, cookie(anna)), tab(host.url, cookie(anna))
     home.call("gac-consent", "set_consent", consents=False)

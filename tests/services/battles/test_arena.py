@@ -45,8 +45,7 @@ class Arena:
 
     def answered(self, key: str = ALICE, prompt: str = "Name three colours", **more: Any) -> BattleView:
         """A battle whose answers are to be seen whole."""
-        view = self.service.start(key, prompt, **more)
-        return self.until(key, view.id, "answered")
+        return self.until(key, self.service.start(key, prompt, **more).id, "answered")
 
     def until(self, key: str, battle_id: str, *phases: str) -> BattleView:
         until(lambda: self.service.battles.look(key, battle_id).phase in phases, f"for {phases}")
@@ -79,8 +78,7 @@ def slow(house: House) -> Arena:
 def test_no_answer_ends_with_one_members_context(house: House) -> None:
     models = [FakeModel("a", 1, context_length=64), FakeModel("b", 2)]
     arena = Arena(house, models, settings={"max_new_tokens": 1000})
-    view = arena.service.start(ALICE, "Hi")
-    pair = arena.service.battles.find(ALICE, view.id).pair
+    pair = arena.service.battles.find(ALICE, arena.service.start(ALICE, "Hi").id).pair
     assert all(one.settings.max_new_tokens <= 32 for one in pair.values())
 
 

@@ -140,7 +140,8 @@ def test_what_stop_hid_is_neither_shown_nor_fed_later(house: House) -> None:
     later = stopped(arena, view)
     assert later.turns[0] == view.turns[0]
     fed = arena.service.battles.find(ALICE, view.id).last.streams
-    assert [fed[side].messages[1].content for side in SIDES] == [view.turns[0].left.text, view.turns[0].right.text]
+    shown = [view.turns[0].left.text, view.turns[0].right.text]
+    assert [fed[side].messages[1].content for side in SIDES] == shown
 
     arena.service.judge.vote(ALICE, view.id, "tie", later.ballot)
     (kept,) = arena.service.battles.own(ALICE)
@@ -148,10 +149,7 @@ def test_what_stop_hid_is_neither_shown_nor_fed_later(house: House) -> None:
     assert (facts["stopped"], facts["early"]) == (True, True)
     (vote,) = judged([kept])
     assert next(flat([vote]))["stopped"] is True
-    assert [vote.completion(side)[0]["content"] for side in SIDES] == [
-        view.turns[0].left.text,
-        view.turns[0].right.text,
-    ]
+    assert [vote.completion(side)[0]["content"] for side in SIDES] == shown
 
 
 def test_whether_a_prompt_fits_depends_on_no_contestant(house: House) -> None:

@@ -206,8 +206,7 @@ def test_a_battle_that_made_room_for_newer_ones_comes_back(here: Arena, monkeypa
 def test_battles_of_an_hour_are_counted_on_all_servers(house: House) -> None:
     here, there = (Arena(house, arena={"max_per_hour": 2}) for _ in range(2))
     for arena in (here, there):
-        view = stored(arena)
-        arena.service.battles.delete(ALICE, view.id)
+        arena.service.battles.delete(ALICE, stored(arena).id)
     stored(here), stored(there)
     for arena in (here, there):
         with pytest.raises(BusyError, match="many battles within an hour"):

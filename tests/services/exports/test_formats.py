@@ -52,9 +52,8 @@ def battle(
     ]  # fmt: skip
     if comment:
         body = {"reasons": {"left": ["clear"], "right": []}, "comment": comment}
-        rows.append(
-            {**rows[0], "id": "2" * 32, "position": 1, "kind": "remark", "outcome": "", "facts": {}, "body": body}
-        )
+        remark = {"id": "2" * 32, "position": 1, "kind": "remark", "outcome": "", "facts": {}, "body": body}
+        rows.append({**rows[0], **remark})
     fields: dict[str, Any] = {
         "battle_id": outcome.encode().hex().zfill(32), "visitor": "v" * 32, "run_id": None, "origin": "people",
         "is_blind": True, "left": "Smol", "right": "gate", "language": "en", "config_hash": "c",

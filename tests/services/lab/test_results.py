@@ -93,15 +93,9 @@ def test_a_list_has_a_visitors_own_and_the_operators(tmp_path: Path) -> None:
         stored("2", datetime(2020, 1, 2)),
     )
     for may_edit in (False, True):
-        operators, damaged, mine = results_in(tmp_path, store, may_edit=may_edit).of(ALICE)
+        operators, broken, mine = results_in(tmp_path, store, may_edit=may_edit).of(ALICE)
         assert (operators.study, operators.is_mine, operators.may_edit) == ("sweep", False, may_edit)
-        assert (damaged.id, damaged.heading, damaged.study, damaged.members, damaged.name) == (
-            "2",
-            "damaged",
-            "",
-            (),
-            "",
-        )
+        assert (broken.id, broken.heading, broken.study, broken.members, broken.name) == ("2", "damaged", "", (), "")
         assert (mine.id, mine.heading, mine.study, mine.members, mine.name) == ("1", "Mine", "eval", ("a",), "Named")
         assert (mine.created_at, mine.is_mine, mine.may_edit) == ("2020-01-01T00:00:00", True, True)
     store.list_studies = fail

@@ -27,8 +27,7 @@ def judged_arena(house: House) -> Arena:
         view = arena.answered(key=key, prompt=HARD)
         arena.service.judge.vote(key, view.id, outcome, view.ballot)
         arena.service.judge.remark(key, view.id, {"left": ["clear"]}, HARD)
-    run = answer(arena.runs, prompt=HARD)
-    arena.runs.history.vote(ALICE, run.id, "ensemble")
+    arena.runs.history.vote(ALICE, answer(arena.runs, prompt=HARD).id, "ensemble")
     answer(arena.runs, key=BOB)
     return arena
 

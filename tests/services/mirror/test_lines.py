@@ -189,10 +189,9 @@ HOSTILE = st.one_of(
 
 def places(value: Any) -> list[tuple[str | int, ...]]:
     """The paths to all values inside one."""
-    items: list[tuple[Any, Any]]
-    items = (
-        list(value.items()) if isinstance(value, dict) else list(enumerate(value)) if isinstance(value, list) else []
-    )
+    if not isinstance(value, dict | list):
+        return []
+    items = value.items() if isinstance(value, dict) else enumerate(value)
     return [(key, *rest) for key, inner in items for rest in [(), *places(inner)]]
 
 
@@ -206,8 +205,7 @@ def test_whatever_stands_in_a_line_breaks_nothing(data: st.DataObject, good: lis
         texts.append(text_of(changed(line, data.draw(st.sampled_from(places(line))), data.draw(HOSTILE))))
     with TemporaryDirectory() as folder:
         store = Store(database_in(Path(folder, "any.db")), is_owner=False)
-        done = imported(store, [*texts, json.dumps(good[BATTLE]), json.dumps(good[RUN])])
-        assert done.num_new >= 2
+        assert imported(store, [*texts, json.dumps(good[BATTLE]), json.dumps(good[RUN])]).num_new >= 2
         everything_works(store)
         store.close()
 

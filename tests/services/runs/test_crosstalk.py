@@ -72,8 +72,7 @@ def reads_of(run: LiveRun, member: str) -> int:
 
 
 def prompt_ids(service: RunService, run: LiveRun, member: str, key: str) -> list[int]:
-    ensemble = service.members.ensemble()
-    return ensemble.members[member].encode(list(run.streams[key].messages))
+    return service.members.ensemble().members[member].encode(list(run.streams[key].messages))
 
 
 def owners_kept(service: RunService) -> set[str]:

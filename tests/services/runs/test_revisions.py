@@ -28,11 +28,8 @@ def test_a_revised_prompt_takes_the_run_s_place(service: RunService) -> None:
     again = ended(service.revise(ALICE, second.id, "Second?", SHORT))
     third = ended(service.start(ALICE, "Third?", SHORT, first.conversation_id))
 
-    assert (again.parent_run_id, again.branch_position, again.conversation_id) == (
-        second.id,
-        None,
-        first.conversation_id,
-    )
+    expected = (second.id, None, first.conversation_id)
+    assert (again.parent_run_id, again.branch_position, again.conversation_id) == expected
     asked = [message.content for message in third.streams["ensemble"].messages if message.role == "user"]
     assert asked == ["First?", "Second?", "Third?"]
 
@@ -69,14 +66,12 @@ def test_one_answer_anew_takes_over_the_others(house: House) -> None:
         "ensemble": True, "member:a": True, "member:b": False,
     }  # fmt: skip
     assert (anew.seeds, later.seeds, later.settings.seed) == ({"member:b": 4}, {"member:b": 5}, 3)
-    together = ended(service.regenerate(ALICE, later.id, "ensemble"))
-    assert together.seeds == {"member:b": 5, "ensemble": 4}
+    assert ended(service.regenerate(ALICE, later.id, "ensemble")).seeds == {"member:b": 5, "ensemble": 4}
     service.close()
     service = house.service()
     stored = service.history.find(ALICE, later.id)
     assert (texts(stored), stored.seeds) == (texts(later), {"member:b": 5})
-    again = ended(service.rerun(ALICE, later.id))
-    assert texts(again) == texts(later)
+    assert texts(ended(service.rerun(ALICE, later.id))) == texts(later)
     assert ended(service.extend(ALICE, later.id)).seeds == later.seeds
 
 
@@ -111,8 +106,7 @@ def test_figures_are_of_what_was_decoded(house: House, tmp_path: Path) -> None:
     """Also of a stored run, an imported one, the member's chips, and the facts of a vote."""
     delay_s = 0.02
     service = house.service(slow_models(delay_s))
-    run = answer(service)
-    longer = ended(service.extend(ALICE, run.id))
+    longer = ended(service.extend(ALICE, answer(service).id))
     stored = house.service().history.find(ALICE, longer.id)
     with closing(Store(database_in(tmp_path / "other.db"))) as other:
         [line] = [line for line in house.store().export() if line["run_id"] == longer.id]

@@ -118,11 +118,8 @@ def test_follow_up_turns_carry_each_stream_s_own_answers(house: House) -> None:
             Message("assistant", second.streams[key].text),
             Message("user", "Third?"),
         )
-    assert [run.id for run in service.history.conversation(ALICE, first.conversation_id)] == [
-        first.id,
-        second.id,
-        third.id,
-    ]
+    runs = service.history.conversation(ALICE, first.conversation_id)
+    assert [run.id for run in runs] == [first.id, second.id, third.id]
 
 
 def test_a_member_switched_off_can_join_again(service: RunService) -> None:
@@ -145,8 +142,7 @@ def test_the_share_of_the_prompt_read_is_told_by_member(house: House) -> None:
     service = house.service(models)
     run = service.start(ALICE, "a prompt of quite some tokens, read in parts", SHORT)
     until(lambda: models[1].is_hanging.is_set() and run.streams["member:a"].finished)
-    shares = run.shares_read()
-    assert shares.get("b", 0.0) < 1.0
+    assert run.shares_read().get("b", 0.0) < 1.0
     models[1].released.set()
     ended(run)
     assert run.shares_read() == {}

@@ -126,9 +126,8 @@ def test_a_dropped_member_is_marked_in_stored_traces(house: House, kind: Any, st
 
 
 def test_one_visitor_s_failure_is_not_another_s(house: House) -> None:
-    models = [
-        FakeModel(name, seed, fault=Fault("raise", marker=b"BAD"), delay_s=0.001) for seed, name in enumerate("ab")
-    ]
+    fault = Fault("raise", marker=b"BAD")
+    models = [FakeModel(name, seed, fault=fault, delay_s=0.001) for seed, name in enumerate("ab")]
     service = house.service(models, server={"max_running": 4})
 
     runs = [service.start(ALICE, text, SHORT) for text in ("good one", "BAD", "good two", "BAD too")]

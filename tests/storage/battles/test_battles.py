@@ -247,9 +247,7 @@ def test_a_vote_has_its_facts_in_columns(store: Store) -> None:
     store.battles.start(battle)
     side = {"chars": 7, "headings": 1, "lists": 2, "bold": 3, "ms_per_token": 1.5}
     facts = {"turn": 2, "flags": ["fast"], "left": side, "right": {"passes_per_token": 2.5}}
-    store.battles.judge(
-        ALICE, battle.battle_id, NewJudgement(position=0, kind="vote", outcome="left", facts=facts)
-    ).result()
+    store.battles.judge(ALICE, battle.battle_id, replace(VOTE, facts=facts)).result()
     (row,) = store.battles.votes()
     (stored,) = store.battles.load(ALICE, battle.battle_id).judgements
     assert row.voted_s == datetime.fromisoformat(stored["created_at"]).timestamp()

@@ -160,8 +160,6 @@ TURNS = (
     ],
 )
 def test_a_stream_goes_on_from_its_own_answers(stream: str, answers: list[tuple[str, str]]) -> None:
-    before = [
-        message for prompt, answer in answers for message in (Message("user", prompt), Message("assistant", answer))
-    ]
+    before = [m for prompt, answer in answers for m in (Message("user", prompt), Message("assistant", answer))]
     assert fed_messages(stream, "Now?", "", TURNS) == (*before, Message("user", "Now?"))
     assert fed_messages(stream, "Now?", "Be brief.", ()) == (Message("system", "Be brief."), Message("user", "Now?"))

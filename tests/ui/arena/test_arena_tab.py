@@ -118,8 +118,7 @@ def test_a_vote_tells_names_and_takes_reasons(tab: Tab) -> None:
         found = tab.ask("battle_tokens", battle=battle, turn=0, side=side, member=one["member"] or "")
         assert "".join(token[0] for token in found["tokens"]) == "".join(SAID)
         assert found["members"] == ["Small", "Large"]
-        step = tab.ask("inspect_answer", battle=battle, turn=0, side=side, position=1)
-        assert step["label"] == "␣is"
+        assert tab.ask("inspect_answer", battle=battle, turn=0, side=side, position=1)["label"] == "␣is"
     for wrong in ({"position": 99}, {"turn": 1}, {"side": "middle"}):
         asked = {"turn": 0, "side": "left", "position": 1, **wrong}
         assert tab.ask("inspect_answer", battle=battle, **asked)["error"]

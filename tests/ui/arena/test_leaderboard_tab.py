@@ -43,8 +43,7 @@ def asking(planted: Planted) -> Ask:
         show = build_leaderboard(planted.arena, planted.runs.config)
 
     def asked(**changes: Any) -> tuple[dict[str, Any], list[Any]]:
-        event = gr.EventData(None, {"key": KEY, **ALL, **changes})
-        board, *plots = show(event)
+        board, *plots = show(gr.EventData(None, {"key": KEY, **ALL, **changes}))
         return unpacked(json.loads(board)), plots
 
     return asked

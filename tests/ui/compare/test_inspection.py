@@ -82,12 +82,8 @@ def test_without_its_probability_nothing_stands_under_it(is_partial: bool) -> No
     [("average", True, "stretch"), ("average", False, None), ("posterior", False, "text"), ("posterior", True, "text")],
 )
 def test_what_moves_the_weights_is_told(weights: str, is_partial: bool, follow: str | None) -> None:
-    steps = [
-        step(0, b"a", is_partial=is_partial),
-        step(1, b"b"),
-        step(2, b"c", members=(member("Small", 1.0),)),
-        step(3, b"d"),
-    ]
+    alone = (member("Small", 1.0),)
+    steps = [step(0, b"a", is_partial=is_partial), step(1, b"b"), step(2, b"c", members=alone), step(3, b"d")]
     settings = Settings(gate="Small", weights=weights)  # type: ignore[arg-type]
     assert describe_step(steps, 1, settings)["weights_follow"] == follow
     behind_the_gate = describe_step(steps, 3, settings)["weights_follow"]

@@ -147,9 +147,8 @@ def test_reading_and_what_else_runs_are_told_while_they_change(monkeypatch: pyte
     shares, beside = {"Small": 0.1, "Large": 0.0}, [1, "Threshold"]
     monkeypatch.setattr(LiveRun, "shares_read", lambda _: shares)
     stored = run_view()
-    run = LiveRun(
-        RunPlan(prompt="hello", settings=stored.settings), owner="", keys=list(stored.streams), member_names=MEMBERS
-    )
+    plan = RunPlan(prompt="hello", settings=stored.settings)
+    run = LiveRun(plan, owner="", keys=list(stored.streams), member_names=MEMBERS)
     run.status = "running"
     lines = RunLines(run, others=lambda: (beside[0], beside[1]))  # type: ignore[arg-type,return-value]
 

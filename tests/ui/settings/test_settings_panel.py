@@ -124,8 +124,7 @@ def test_all_faults_are_told_at_once() -> None:
     ],
 )  # fmt: skip
 def test_what_has_no_effect_is_left_out(values: dict[str, Any], idle: set[str]) -> None:
-    found = idle_of(CONFIG, {**DEFAULTS, **values})
-    assert {name for name in found if "." not in name} == idle
+    assert {name for name in idle_of(CONFIG, {**DEFAULTS, **values}) if "." not in name} == idle
 
 
 def test_what_is_wrong_is_never_left_out() -> None:
@@ -161,9 +160,8 @@ def test_fields_are_as_the_settings_and_their_model_say() -> None:
 
 def test_a_parameter_out_of_range_is_told_at_its_field() -> None:
     wrong = {"combine.power.exponent": 99}
-    assert faults_in(CONFIG, {"combine": "power", **wrong}) == {
-        "combine.power.exponent": "Type a number from -20 to 20."
-    }
+    told = {"combine.power.exponent": "Type a number from -20 to 20."}
+    assert faults_in(CONFIG, {"combine": "power", **wrong}) == told
     assert faults_in(CONFIG, wrong) == {}, "of a rule that is not chosen"
     decay = {"weights": "posterior", "weights.posterior.decay": 0}
     assert faults_in(CONFIG, decay) == {"weights.posterior.decay": "Choose 1 to 100 %."}
@@ -172,9 +170,8 @@ def test_a_parameter_out_of_range_is_told_at_its_field() -> None:
 
 def test_the_advice_is_on_the_settings_as_they_are_now(tmp_path: Path) -> None:
     lab = Lab(CONFIG, tmp_path, study_pair, store_in(tmp_path))
-    lab.results.files.keep(
-        StudyResult("eval", "", [], benchmark_data("sums", Small=0.4, Large=0.8)), ("Small", "Large")
-    )
+    result = StudyResult("eval", "", [], benchmark_data("sums", Small=0.4, Large=0.8))
+    lab.results.files.keep(result, ("Small", "Large"))
 
     def advice(lab: Lab | None = lab, **values: Any) -> Any:
         return meaning_of(CONFIG, lab, values)["advice"]
