@@ -72,7 +72,7 @@ def test_just_the_tokens_that_can_go_on_are_allowed(so_far: str) -> None:
         assert allowed == (by_hand or {b""})  # b"" is END
 
 
-def test_members_that_find_all_of_it_impossible_write_it(ensemble: Ensemble) -> None:
+def test_members_that_find_all_of_it_impossible_write_it() -> None:
     models = [FixedModel(name, {b" the": 0.9, b"": 0.1}) for name in ("a", "b")]
     sure = ensemble_of(models, config_of(["a", "b"]), InlineMember)
     for how in ({}, {"temperature": 1.0}, {"mode": "gate"}):

@@ -35,7 +35,7 @@ def file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def enabled(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def enabled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a machine has no large pages the moving is the same."""
     if not _large_page_bytes():
         monkeypatch.setattr(large_pages, "_large_page_bytes", lambda: _SIZE)

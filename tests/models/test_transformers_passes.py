@@ -235,7 +235,7 @@ def test_a_model_that_breaks_in_a_shared_pass_is_read_singly(caplog: pytest.LogC
         assert passes.run([Chunk(passes.new_cache(), [5, 6], 1)])[0].shape == (1, 97)
 
 
-def test_others_may_go_on_using_the_model(caplog: pytest.LogCaptureFixture) -> None:
+def test_others_may_go_on_using_the_model() -> None:
     model, untouched = build("Mistral"), build("Mistral")
     assert isinstance(passes_for("mistral", model), PackedPasses)
     ids = torch.arange(3, 23)[None]

@@ -145,7 +145,7 @@ def test_reasons_are_encrypted_and_the_last_count(arena: Arena, house: House) ->
     assert b"xyzzy" not in b"".join(path.read_bytes() for path in house.path.parent.iterdir())
 
 
-def test_without_a_database_the_vote_is_refused_in_words(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_database_the_vote_is_refused_in_words(house: House) -> None:
     arena = Arena(house)
     view = arena.answered()
     arena.store.flush()
