@@ -58,10 +58,16 @@ def test_a_step_as_the_api_tells_it() -> None:
     members = (MemberTrace("x", 0.75, 0.5, 1, top, 1, 0.1), MemberTrace("y", 0.25, 0.125, 2, top, 1, 0.1))
     step = StepTrace(3, 1, b"a", 0.5, top, 0.75, True, "x", members, is_drafted=True, drafted_by=("y",))
     told = {
-        "token": "a", "bytes": [97], "prob": 0.5, "gate_confidence": 0.75, "ensembled": True, "winner": "x",
-        "drafted": True, "drafted_by": ["y"],
+        "token": "a",
+        "bytes": [97],
+        "prob": 0.5,
+        "gate_confidence": 0.75,
+        "ensembled": True,
+        "winner": "x",
+        "drafted": True,
+        "drafted_by": ["y"],
         "members": {"x": {"weight": 0.75, "prob": 0.5}, "y": {"weight": 0.25, "prob": 0.125}},
-    }  # fmt: skip
+    }
     tops = [
         {"token": "a", "logprob": math.log(0.5), "bytes": [97]},
         {"token": "", "logprob": math.log(0.25), "bytes": []},

@@ -166,8 +166,13 @@ def test_ratings_are_those_of_evalica(num: int) -> None:
             wins_CC = wins_CC + PRIOR * (1 - np.eye(num))
         winners, losers = np.nonzero(wins_CC)
         fitted = bradley_terry(
-            winners.tolist(), losers.tolist(), [Winner.X] * len(winners), index=pd.RangeIndex(num),
-            weights=wins_CC[winners, losers].tolist(), tolerance=1e-12, limit=1_000_000,
-        )  # fmt: skip
+            winners.tolist(),
+            losers.tolist(),
+            [Winner.X] * len(winners),
+            index=pd.RangeIndex(num),
+            weights=wins_CC[winners, losers].tolist(),
+            tolerance=1e-12,
+            limit=1_000_000,
+        )
         logs_C = np.log10(fitted.scores.sort_index().to_numpy())
         assert found_C == pytest.approx(1000 + 400 * (logs_C - logs_C.mean()), abs=0.01)

@@ -221,9 +221,13 @@ def compared(draw: random.Random) -> dict[str, Any]:
     wins = draw.randint(0, n)
     losses = draw.choice((0, draw.randint(0, n - wins)))
     return {
-        "rival": "Qwen", "wins": wins, "losses": losses, "n": n, "what": f"{n} votes",
+        "rival": "Qwen",
+        "wins": wins,
+        "losses": losses,
+        "n": n,
+        "what": f"{n} votes",
         "tried": draw.choice((1, 10)),
-    }  # fmt: skip
+    }
 
 
 def test_no_more_is_said_of_a_comparison_than_its_votes_show(serve: Server, open_page: Opener) -> None:

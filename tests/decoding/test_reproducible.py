@@ -170,10 +170,16 @@ def test_what_is_kept_of_a_conversation_is_used() -> None:
 
 
 STEP = StepTrace(
-    position=0, token_id=5, token=b"one", prob=0.5, top=(Candidate(5, b"one", 0.5), Candidate(6, b"two", 0.25)),
-    gate_confidence=0.4, is_ensembled=True, winner="a",
+    position=0,
+    token_id=5,
+    token=b"one",
+    prob=0.5,
+    top=(Candidate(5, b"one", 0.5), Candidate(6, b"two", 0.25)),
+    gate_confidence=0.4,
+    is_ensembled=True,
+    winner="a",
     members=(MemberTrace("a", 0.5, 0.6, 1, (Candidate(5, b"one", 0.6),), 1, 0.1),),
-)  # fmt: skip
+)
 
 
 @pytest.mark.parametrize(

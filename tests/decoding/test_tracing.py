@@ -39,15 +39,20 @@ def test_a_step_of_two_members() -> None:
     fed |= {"is_drafted": True, "drafted_by": ("one",), "is_partial": True, "evidence": {"one": 0.5}, "is_forced": True}
     decision = GateDecision(is_open=True, confidence=0.375)
     assert traced(decision, 0, {"one": 0.75, "other": 0.25}, **fed) == StepTrace(
-        position=7, token_id=0, token=b"a", prob=0.4375,
+        position=7,
+        token_id=0,
+        token=b"a",
+        prob=0.4375,
         top=(Candidate(0, b"a", 0.4375), Candidate(1, b"b", 0.375), Candidate(3, b"", 0.1875)),
-        gate_confidence=0.375, is_ensembled=True, winner="one",
+        gate_confidence=0.375,
+        is_ensembled=True,
+        winner="one",
         members=(
             MemberTrace("one", 0.75, 0.5, 1, TOP_OF_ONE, 3, 0.5),
             MemberTrace("other", 0.25, 0.25, 2, TOP_OF_OTHER, 1, 0.25),
         ),
         **fed,
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize(

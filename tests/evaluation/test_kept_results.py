@@ -65,9 +65,17 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
 def test_csv_has_all_tables_and_no_formula() -> None:
     odd = Table(("a", "=b"), [["=1+1", "+2.5%"], ["-x", "@y"], ["+1.0% (p A1)", 'say "so", yes']], "T")
     assert list(csv.reader(io.StringIO(to_csv([odd, TABLE])))) == [
-        ["T"], ["a", "'=b"], ["'=1+1", "'+2.5%"], ["'-x", "'@y"], ["'+1.0% (p A1)", 'say "so", yes'], [],
-        ["Türme & <b>"], ["system", "accuracy"], ["alone:a", "0.1"], ["every-step", "0.025"],
-    ]  # fmt: skip
+        ["T"],
+        ["a", "'=b"],
+        ["'=1+1", "'+2.5%"],
+        ["'-x", "'@y"],
+        ["'+1.0% (p A1)", 'say "so", yes'],
+        [],
+        ["Türme & <b>"],
+        ["system", "accuracy"],
+        ["alone:a", "0.1"],
+        ["every-step", "0.025"],
+    ]
 
 
 ANSWERS = [

@@ -69,11 +69,18 @@ def save_random_gguf(
     vocab_size = json.loads((directory / "config.json").read_text())["vocab_size"]
     writer = GGUFWriter(path, architecture)
     own: dict[str, Any] = {
-        "context_length": 512, "embedding_length": width, "block_count": num_layers,
-        "feed_forward_length": inner, "attention.head_count": num_heads, "attention.head_count_kv": num_keys,
-        "attention.key_length": head, "attention.value_length": head, "rope.dimension_count": head,
-        "attention.layer_norm_rms_epsilon": 1e-6, "rope.freq_base": 50_000.0,
-    }  # fmt: skip
+        "context_length": 512,
+        "embedding_length": width,
+        "block_count": num_layers,
+        "feed_forward_length": inner,
+        "attention.head_count": num_heads,
+        "attention.head_count_kv": num_keys,
+        "attention.key_length": head,
+        "attention.value_length": head,
+        "rope.dimension_count": head,
+        "attention.layer_norm_rms_epsilon": 1e-6,
+        "rope.freq_base": 50_000.0,
+    }
     if architecture == "gemma3":
         own["attention.sliding_window"] = 8
     for name, value in (own | (fields or {})).items():

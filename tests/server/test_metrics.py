@@ -44,12 +44,18 @@ def test_all_of_an_answer_is_counted() -> None:
     found = {" ".join(name).removeprefix("gac_"): value for name, value in figures(metrics).items() if value}
     histograms = ("time_to_first_token_seconds", "request_time_per_output_token_seconds", "e2e_request_latency_seconds")
     assert {name: value for name, value in found.items() if not name.startswith(histograms)} == {
-        "request_success_total stop": 1, "generation_tokens_total": 4, "steps_ensembled_total": 2,
-        "steps_drafted_total": 1, "steps_won_total Small": 2, "member_forwards_total Small": 3,
-        "member_forwards_total Large": 1, "member_tokens_read_total Small": 30,
-        "member_tokens_read_total Large": 10, "member_seconds_total Small": 0.25,
+        "request_success_total stop": 1,
+        "generation_tokens_total": 4,
+        "steps_ensembled_total": 2,
+        "steps_drafted_total": 1,
+        "steps_won_total Small": 2,
+        "member_forwards_total Small": 3,
+        "member_forwards_total Large": 1,
+        "member_tokens_read_total Small": 30,
+        "member_tokens_read_total Large": 10,
+        "member_seconds_total Small": 0.25,
         "member_seconds_total Large": 0.5,
-    }  # fmt: skip
+    }
     sums = {name: pytest.approx(found[f"{name}_sum"]) for name in histograms}
     assert sums == dict(zip(histograms, (0.2, 0.8 / 3, 1.0), strict=True))
     assert [found[f"{name}_count"] for name in histograms] == [1, 1, 1]

@@ -85,11 +85,18 @@ class Space:
         }
         return {
             **{key: value for key, value in os.environ.items() if not key.startswith(("GAC_", "GRADIO_"))},
-            "SPACE_ID": "me/gac", "SPACE_HOST": HOST, "SYSTEM": "spaces",
-            "GAC_CONFIG": str(self.folder / "config.yaml"), "GAC_CACHE": str(self.folder / "cache"),
-            "GAC_DATABASE_URL": f"sqlite:///{self.folder / name}.db", "GAC_MIRROR": str(self.folder / "mirror"),
-            "GAC_PORT": str(port), "GAC_TRUSTED_PROXIES": "127.0.0.1", **(zero if is_zero else {}), **self.more,
-        }  # fmt: skip
+            "SPACE_ID": "me/gac",
+            "SPACE_HOST": HOST,
+            "SYSTEM": "spaces",
+            "GAC_CONFIG": str(self.folder / "config.yaml"),
+            "GAC_CACHE": str(self.folder / "cache"),
+            "GAC_DATABASE_URL": f"sqlite:///{self.folder / name}.db",
+            "GAC_MIRROR": str(self.folder / "mirror"),
+            "GAC_PORT": str(port),
+            "GAC_TRUSTED_PROXIES": "127.0.0.1",
+            **(zero if is_zero else {}),
+            **self.more,
+        }
 
     @contextmanager
     def serving(self, name: str, *, is_zero: bool) -> Iterator[Browser]:

@@ -29,10 +29,15 @@ def new_id() -> str:
 
 def new_run(prompt: str = "Why is the sky blue?", visitor_key: str = ALICE, **changes: Any) -> NewRun:
     fields: dict[str, Any] = {
-        "run_id": new_id(), "visitor_key": visitor_key, "conversation_id": new_id(), "prompt": prompt,
-        "settings": {"mode": "gate", "seed": 7, "stop": ["\n\n"]}, "member_names": MEMBERS,
-        "config_hash": "c0ffee", "versions": {"torch": "2.9"},
-    }  # fmt: skip
+        "run_id": new_id(),
+        "visitor_key": visitor_key,
+        "conversation_id": new_id(),
+        "prompt": prompt,
+        "settings": {"mode": "gate", "seed": 7, "stop": ["\n\n"]},
+        "member_names": MEMBERS,
+        "config_hash": "c0ffee",
+        "versions": {"torch": "2.9"},
+    }
     return NewRun(**{**fields, **changes})
 
 
@@ -51,10 +56,15 @@ def answer(
 ) -> AnswerRecord:
     """`changes` are of how it finished."""
     fields: dict[str, Any] = {
-        "reason": FinishReason.STOP, "num_tokens": 2, "num_ensembled": 1, "ttft_s": 0.25, "seconds": 1.5,
+        "reason": FinishReason.STOP,
+        "num_tokens": 2,
+        "num_ensembled": 1,
+        "ttft_s": 0.25,
+        "seconds": 1.5,
         "members": {"Smol": MemberUsage(2, 9, 0.5), "Gemma": MemberUsage(1, 8, 0.25)},
-        "digest": "3f9a2c8100000000", "is_reproducible": True,
-    }  # fmt: skip
+        "digest": "3f9a2c8100000000",
+        "is_reproducible": True,
+    }
     return AnswerRecord(
         system=system,
         is_ensemble=system == "ensemble",
@@ -66,12 +76,23 @@ def answer(
 def summary(**changes: Any) -> RunSummary:
     """A line of the history."""
     fields: dict[str, Any] = {
-        "run_id": "r1", "conversation_id": "c1", "prompt": "Why?", "settings": {"mode": "gate"},
-        "member_names": ("a", "b"), "status": RunStatus.FINISHED, "position": 0,
-        "created_at": datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), "outcome": "tie", "is_shared": True,
-        "num_answers": 3, "excerpt": "Because", "num_tokens": 20, "num_ensembled": 7, "branch_position": 4,
+        "run_id": "r1",
+        "conversation_id": "c1",
+        "prompt": "Why?",
+        "settings": {"mode": "gate"},
+        "member_names": ("a", "b"),
+        "status": RunStatus.FINISHED,
+        "position": 0,
+        "created_at": datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
+        "outcome": "tie",
+        "is_shared": True,
+        "num_answers": 3,
+        "excerpt": "Because",
+        "num_tokens": 20,
+        "num_ensembled": 7,
+        "branch_position": 4,
         "swap": (b" x", b"y\n"),
-    }  # fmt: skip
+    }
     return RunSummary(**{**fields, **changes})
 
 

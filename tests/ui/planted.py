@@ -201,13 +201,21 @@ def planted_step(position: int, piece: str, *, alone: str | None = None, is_forc
         for index, name in enumerate(asked)
     )
     return StepTrace(
-        position=position, token_id=hash_id(piece), token=piece.encode(), prob=0.6, top=top,
-        gate_confidence=0.4 if is_gated else 0.9, is_ensembled=is_gated, winner=asked[0], members=members,
-        spellings={name: (piece.encode(),) for name in asked if piece}, is_forced=is_forced,
+        position=position,
+        token_id=hash_id(piece),
+        token=piece.encode(),
+        prob=0.6,
+        top=top,
+        gate_confidence=0.4 if is_gated else 0.9,
+        is_ensembled=is_gated,
+        winner=asked[0],
+        members=members,
+        spellings={name: (piece.encode(),) for name in asked if piece},
+        is_forced=is_forced,
         is_drafted=alone is None and position == min(DRAFTED),
         drafted_by=None if alone else DRAFTED.get(position),
         gate_choice=(b" instead" if position == CHANGED else piece.encode()) if is_gated else None,
-    )  # fmt: skip
+    )
 
 
 def hash_id(piece: str) -> int:

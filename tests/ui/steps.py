@@ -31,7 +31,15 @@ def step(
 ) -> StepTrace:
     members = members or (member("Small", 0.5), member("Large", 0.5))
     return StepTrace(
-        position=position, token_id=token_id(token), token=token, prob=prob, top=candidates(top or {}),
-        gate_confidence=0.4, is_ensembled=len(members) > 1, winner="Small", members=members,
-        spellings=spellings or {}, is_partial=is_partial,
-    )  # fmt: skip
+        position=position,
+        token_id=token_id(token),
+        token=token,
+        prob=prob,
+        top=candidates(top or {}),
+        gate_confidence=0.4,
+        is_ensembled=len(members) > 1,
+        winner="Small",
+        members=members,
+        spellings=spellings or {},
+        is_partial=is_partial,
+    )

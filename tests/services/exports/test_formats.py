@@ -46,20 +46,34 @@ def battle(
     facts |= {side: {"chars": 9, "ms_per_token": 1.5} for side in ("left", "right")}
     rows: list[dict[str, Any]] = [
         {
-            "id": "1" * 32, "position": 0, "kind": "vote", "outcome": outcome, "facts": facts, "body": None,
+            "id": "1" * 32,
+            "position": 0,
+            "kind": "vote",
+            "outcome": outcome,
+            "facts": facts,
+            "body": None,
             "created_at": AT,
         }
-    ]  # fmt: skip
+    ]
     if comment:
         body = {"reasons": {"left": ["clear"], "right": []}, "comment": comment}
         remark = {"id": "2" * 32, "position": 1, "kind": "remark", "outcome": "", "facts": {}, "body": body}
         rows.append({**rows[0], **remark})
     fields: dict[str, Any] = {
-        "battle_id": outcome.encode().hex().zfill(32), "visitor": "v" * 32, "run_id": None, "origin": "people",
-        "is_blind": True, "left": "Smol", "right": "gate", "language": "en", "config_hash": "c",
-        "status": "answered", "created_at": AT,
-        "body": {"sides": dict.fromkeys(("left", "right"), SIDE), "turns": turns}, "judgements": tuple(rows),
-    }  # fmt: skip
+        "battle_id": outcome.encode().hex().zfill(32),
+        "visitor": "v" * 32,
+        "run_id": None,
+        "origin": "people",
+        "is_blind": True,
+        "left": "Smol",
+        "right": "gate",
+        "language": "en",
+        "config_hash": "c",
+        "status": "answered",
+        "created_at": AT,
+        "body": {"sides": dict.fromkeys(("left", "right"), SIDE), "turns": turns},
+        "judgements": tuple(rows),
+    }
     return StoredBattle(**{**fields, **changes})
 
 
@@ -182,26 +196,60 @@ def test_a_row_of_each_table_is_whole() -> None:
     }
     assert json.loads(written(votes(one), Format.LMSYS)) == [
         {
-            "question_id": one.battle_id, "model_a": "Smol", "model_b": "gate", "winner": "model_a",
-            "judge": "v" * 32, "conversation_a": talks["left"], "conversation_b": talks["right"], "turn": 2,
-            "anony": True, "language": "en", "tstamp": 1767268800.0, "flags": "fast burst",
+            "question_id": one.battle_id,
+            "model_a": "Smol",
+            "model_b": "gate",
+            "winner": "model_a",
+            "judge": "v" * 32,
+            "conversation_a": talks["left"],
+            "conversation_b": talks["right"],
+            "turn": 2,
+            "anony": True,
+            "language": "en",
+            "tstamp": 1767268800.0,
+            "flags": "fast burst",
         }
-    ]  # fmt: skip
+    ]
     assert lines(written(votes(one), Format.ARENA_RANK)) == [
         {
-            "model_a": "Smol", "model_b": "gate", "winner": "model_a", "evaluation_session_id": "v" * 32,
-            "language": "en", "is_blind": True, "timestamp": AT, "flags": "fast burst",
+            "model_a": "Smol",
+            "model_b": "gate",
+            "winner": "model_a",
+            "evaluation_session_id": "v" * 32,
+            "language": "en",
+            "is_blind": True,
+            "timestamp": AT,
+            "flags": "fast burst",
         }
-    ]  # fmt: skip
+    ]
     [row] = flat(votes(one))
     assert list(row.items()) == [
-        ("battle_id", one.battle_id), ("visitor", "v" * 32), ("voted_at", AT), ("origin", "people"),
-        ("is_blind", True), ("left", "Smol"), ("right", "gate"), ("outcome", "left"), ("turn", 2),
-        ("early", True), ("stopped", False), ("seconds", 3.5), ("language", "en"), ("config_hash", "c"),
-        ("flags", "fast burst"), ("prompt", "Sure?"), ("left_text", "Yes,"), ("right_text", "@may"),
-        ("left_reasons", "clear"), ("right_reasons", ""), ("comment", "so"), ("left_chars", 9),
-        ("left_ms_per_token", 1.5), ("right_chars", 9), ("right_ms_per_token", 1.5),
-    ]  # fmt: skip
+        ("battle_id", one.battle_id),
+        ("visitor", "v" * 32),
+        ("voted_at", AT),
+        ("origin", "people"),
+        ("is_blind", True),
+        ("left", "Smol"),
+        ("right", "gate"),
+        ("outcome", "left"),
+        ("turn", 2),
+        ("early", True),
+        ("stopped", False),
+        ("seconds", 3.5),
+        ("language", "en"),
+        ("config_hash", "c"),
+        ("flags", "fast burst"),
+        ("prompt", "Sure?"),
+        ("left_text", "Yes,"),
+        ("right_text", "@may"),
+        ("left_reasons", "clear"),
+        ("right_reasons", ""),
+        ("comment", "so"),
+        ("left_chars", 9),
+        ("left_ms_per_token", 1.5),
+        ("right_chars", 9),
+        ("right_ms_per_token", 1.5),
+    ]
     facts = {"stopped": True, "shown": {"left": 0, "right": 9}}
     (bare,) = votes(battle(judgements=({**one.judgements[0], "facts": facts},)))
     [row] = flat([bare])

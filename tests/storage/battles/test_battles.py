@@ -24,9 +24,16 @@ VOTE = NewJudgement(position=0, kind="vote", outcome="left", facts={"turn": 1, "
 
 def new_battle(visitor_key: str = ALICE, **changes: Any) -> NewBattle:
     fields: dict[str, Any] = {
-        "battle_id": new_id(), "visitor_key": visitor_key, "left": "Smol", "right": "gate", "body": BODY,
-        "origin": "people", "is_blind": True, "language": "en", "config_hash": "c0ffee",
-    }  # fmt: skip
+        "battle_id": new_id(),
+        "visitor_key": visitor_key,
+        "left": "Smol",
+        "right": "gate",
+        "body": BODY,
+        "origin": "people",
+        "is_blind": True,
+        "language": "en",
+        "config_hash": "c0ffee",
+    }
     return NewBattle(**{**fields, **changes})
 
 

@@ -21,9 +21,15 @@ from tests.ui.steps import step
 def run_view(**fields: Any) -> RunView:
     keys = ["ensemble", *(f"member:{name}" for name in MEMBERS)]
     return RunView(
-        id="r", conversation_id="c", prompt=fields.pop("prompt", "hello"), settings=Settings(gate=MEMBERS[0]),
-        member_names=MEMBERS, status="running", streams={key: StreamView(key) for key in keys}, **fields,
-    )  # fmt: skip
+        id="r",
+        conversation_id="c",
+        prompt=fields.pop("prompt", "hello"),
+        settings=Settings(gate=MEMBERS[0]),
+        member_names=MEMBERS,
+        status="running",
+        streams={key: StreamView(key) for key in keys},
+        **fields,
+    )
 
 
 def say(run: RunView, stream: str, *pieces: str) -> None:
@@ -200,11 +206,20 @@ def test_all_of_a_token_and_of_an_end_is_told() -> None:
     run.streams["member:Large"].events.append(finished)
     assert ends_of(run) == [
         {
-            "reason": "length", "detail": "the limit", "tokens": 9, "ensembled": 4, "ttft_s": 0.123,
-            "seconds": 2.123, "tokens_per_s": 4.0, "digest": "1f", "reproducible": True, "replayed": 0,
-            "usage": {"Small": [3, 0.5]}, "again": "",
+            "reason": "length",
+            "detail": "the limit",
+            "tokens": 9,
+            "ensembled": 4,
+            "ttft_s": 0.123,
+            "seconds": 2.123,
+            "tokens_per_s": 4.0,
+            "digest": "1f",
+            "reproducible": True,
+            "replayed": 0,
+            "usage": {"Small": [3, 0.5]},
+            "again": "",
         }
-    ]  # fmt: skip
+    ]
 
 
 def steps(*pieces: str) -> list[StepOutline]:
