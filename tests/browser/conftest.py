@@ -77,9 +77,11 @@ def loading(service: RunService, name: str = "Large") -> Iterator[None]:
     """While members load, `name` among them."""
     ensemble, service.members._ensemble = service.members._ensemble, None
     service.members.set(name, "loading")
-    yield
-    service.members.set(name, "ready")
-    service.members._ensemble = ensemble
+    try:
+        yield
+    finally:
+        service.members.set(name, "ready")
+        service.members._ensemble = ensemble
 
 
 @cache
