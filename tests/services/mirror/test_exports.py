@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import Future
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from unittest.mock import Mock, patch
 
 import pytest
 
-from gac_app.errors import RequestError
+from gac_app.errors import RequestError, StorageError
 from gac_app.services.exports.formats import Format
 from gac_app.services.mirror.exports import Exports, content_of
 from gac_app.services.mirror.files import ImportResult, import_files
@@ -57,6 +59,17 @@ def test_an_import_moves_everything_and_twice_changes_nothing(house: House, othe
     assert list(Exports(other).lines()) == exported
     assert imported(other, exported) == ImportResult(0, 5, 0, 0)
     assert list(Exports(other).lines()) == exported
+
+
+def test_an_import_stops_where_the_database_fails(exported: list[str], other: Store) -> None:
+    failed: Future[tuple[int, int]] = Future()
+    failed.set_exception(StorageError("disk full"))
+    refuse = Mock(side_effect=StorageError("disk full"))
+    with (
+        patch.multiple(other, import_records=lambda *_: failed, check=refuse),
+        pytest.raises(StorageError, match="full"),
+    ):
+        imported(other, exported)
 
 
 def test_a_visitor_has_one_name_in_runs_and_battles_alike(exported: list[str], house: House) -> None:

@@ -85,8 +85,10 @@ def test_sorting_by_length_and_by_share_ensembled(store: Store) -> None:
     keep(store, "a", "x" * 50)
     keep(store, "bbb", "x" * 10)
     keep(store, "cc", "x" * 90)
-    assert prompts(store, sort="longest") == [["cc"], ["a"], ["bbb"]]
-    assert prompts(store, sort="most-ensembled") == [["bbb"], ["cc"], ["a"]]
+    first = keep(store, "dddd", "x" * 4)
+    keep(store, "d", "x" * 96, conversation_id=first.conversation_id)
+    assert prompts(store, sort="longest") == [["dddd", "d"], ["cc"], ["a"], ["bbb"]]
+    assert prompts(store, sort="most-ensembled") == [["bbb"], ["dddd", "d"], ["cc"], ["a"]], "of all their tokens"
 
 
 def test_a_page_of_the_history_decrypts_its_own_runs_alone(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
