@@ -217,7 +217,9 @@ def test_reasons_and_a_comment_are_kept_and_axe_is_silent(serve_arena: Server, o
     page.wait_for_selector(".gac-arena-views [value=changes]", state="attached")
     page.click(".gac-arena-reasons summary")
     page.check(".gac-arena-reasons [name=left][value=clear]", force=True)
-    page.wait_for_selector(".gac-arena-reasons:has-text('Saved.')")
+    with page.expect_response(lambda reply: "remark_battle" in (reply.request.post_data or "")) as saved:
+        page.click(".gac-arena [data-act=again]")
+    assert "error" not in saved.value.text(), "of the battle that it was chosen for"
 
 
 def test_tokens_are_offered_where_the_server_has_them(serve_arena: Server, open_page: Opener) -> None:

@@ -112,6 +112,16 @@ INSPECTED = """async (address) => {
 }"""
 
 
+WEIGHTS = """async (address) => {
+  const { FIELD_KINDS } = await import(`${address}/settings/fields.js`), defaults = { a: 0.75, b: 0.25 }, told = [];
+  const spec = { name: "weights", label: "", members: ["a", "b"] };
+  const field = new FIELD_KINDS.weights(spec, (value) => told.push(value));
+  field.show(defaults);
+  Object.assign(field.inputs[0], { value: "0.5" }).dispatchEvent(new Event("input"));
+  return [told, defaults];
+}"""
+
+
 DAYS = """async (address) => {
   const { startOf } = await import(`${address}/page/numbers.js`);
   return [startOf(""), startOf("2026-03-29"), startOf("2026-03-29", 1), startOf("2026-10-25", 1)];
@@ -134,6 +144,8 @@ def test_modules_do_alone_what_they_are_for(serve: Server, open_page: Opener) ->
     assert page.page.evaluate(SPEED, address) == 4
     assert page.page.evaluate(VOTES, address) == ["all-bad 0", "all-bad 0", "ensemble"]
     assert page.page.evaluate(INSPECTED, address) == [2, "shown"]
+    told = [[{"a": 0.5, "b": 0.25}], {"a": 0.75, "b": 0.25}]
+    assert page.page.evaluate(WEIGHTS, address) == told, "the defaults stay what they are"
     days = ["2026-03-28T23", "2026-03-29T22", "2026-10-25T23"]
     assert page.page.evaluate(DAYS, address) == ["", *(f"{day}:00:00.000Z" for day in days)]
 
