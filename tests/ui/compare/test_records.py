@@ -130,11 +130,16 @@ def test_a_long_answer_that_was_over_comes_as_tokens_and_text() -> None:
     say(run, "ensemble", *pieces)
     say(run, "member:Small", *pieces)
     finish(run, "ensemble")
-    lines = lines_of(RunLines(run).value())
+    told = RunLines(run)
+    lines = lines_of(told.value())
     tokens = [[line[1] for line in lines if isinstance(line, list) and line[0] == index] for index in (0, 1)]
     assert tokens == [pieces[:PIECE], pieces], "what still grows comes whole"
     assert [line["rest"] for line in lines if "rest" in line] == [[0, "".join(pieces[PIECE:])]]
     assert [line["end"][1]["tokens"] for line in lines if "end" in line] == [len(pieces)]
+    say(run, "member:Small", " last")
+    finish(run, "member:Small")
+    rests = [line["rest"][0] for line in lines_of(told.value()) if "rest" in line]
+    assert rests == [0], "what was read as it grew is not sent again"
 
 
 def test_where_long_answers_part_is_told_while_one_goes_on() -> None:
