@@ -48,6 +48,11 @@ def test_settings_round_trip(changes: dict[str, Any]) -> None:
     assert CONFIG.settings_from(changes_from(CONFIG, values_of(CONFIG, settings))) == settings
 
 
+def test_another_rule_takes_no_parameter_of_the_same_name() -> None:
+    settings = CONFIG.settings_from({"weights": "prompt-perplexity", "weight_params": {"temperature": 0.05}})
+    assert changes_from(CONFIG, {**values_of(CONFIG, settings), "weights": "entropy"}) == {"weights": "entropy"}
+
+
 @pytest.mark.parametrize("sent", [[], None, "x", {"nothing": 1}, {"speculation": "on"}])
 def test_what_is_not_of_the_panel_is_refused(sent: object) -> None:
     with pytest.raises(RequestError, match="settings"):
