@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,7 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gac_app.errors import RequestError, StorageError
-from gac_app.ui.requests import Fields, Reply, page_json, page_line, replying
+from gac_app.ui.requests import Fields, Reply, Threads, page_json, page_line, replying
+from gac_app.ui.streaming import followed
+from tests.fakes import WAIT_S
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -90,3 +95,33 @@ def test_markup_is_none_in_a_value_of_the_page() -> None:
     assert page_json({"a": "<b>"}) == '{"a": "\\u003cb>"}'
     assert json.loads(page_line(["<é>", 1])) == ["<é>", 1]
     assert page_line("<").endswith('\\u003c"\n')
+
+
+@pytest.mark.anyio
+async def test_who_leaves_while_it_begins_follows_no_more() -> None:
+    begins, may_begin, has_left, told = threading.Event(), threading.Event(), threading.Event(), list[str]()
+
+    def start() -> str:
+        begins.set()
+        may_begin.wait(WAIT_S)
+        return "run"
+
+    @contextmanager
+    def follow(found: str) -> Iterator[None]:
+        told.append(f"follows {found}")
+        yield
+        told.append("has left")
+        has_left.set()
+
+    async def page() -> None:
+        async with followed(Threads(), start, follow):
+            raise AssertionError("it has left")
+
+    opened = asyncio.create_task(page())
+    await asyncio.to_thread(begins.wait, WAIT_S)
+    opened.cancel()
+    with suppress(asyncio.CancelledError):
+        await opened
+    may_begin.set()
+    await asyncio.to_thread(has_left.wait, WAIT_S)
+    assert told == ["follows run", "has left"]
