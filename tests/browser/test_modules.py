@@ -122,6 +122,24 @@ WEIGHTS = """async (address) => {
 }"""
 
 
+REST = """async (address) => {
+  const { Rest } = await import(`${address}/compare/rest.js`), told = [];
+  const tokens = { writeAhead() {}, close() {} }, stream = { index: 0, tokens: [], end: { tokens: 1 }, text: "" };
+  const board = { streams: [stream], cards: [{ tokens, flush() {} }], request: (fields) => fields, refresh() {} };
+  board.take = (line) => { told.push(line); stream.tokens.push(line); };
+  board.server = { read_tokens: async () => ({ tokens: [["a"]] }), find_forks: async () => ({}) };
+  for (const isLeft of [true, false]) {
+    board.rest = new Rest(board);
+    board.rest.add(0, "a");
+    const loading = board.rest.load();
+    if (isLeft) board.rest = null;
+    await loading;
+    told.push(isLeft ? "left" : "stayed");
+  }
+  return told;
+}"""
+
+
 DAYS = """async (address) => {
   const { startOf } = await import(`${address}/page/numbers.js`);
   return [startOf(""), startOf("2026-03-29"), startOf("2026-03-29", 1), startOf("2026-10-25", 1)];
@@ -144,6 +162,7 @@ def test_modules_do_alone_what_they_are_for(serve: Server, open_page: Opener) ->
     assert page.page.evaluate(SPEED, address) == 4
     assert page.page.evaluate(VOTES, address) == ["all-bad 0", "all-bad 0", "ensemble"]
     assert page.page.evaluate(INSPECTED, address) == [2, "shown"]
+    assert page.page.evaluate(REST, address) == ["left", [0, "a"], "stayed"], "what came late is of no other run"
     told = [[{"a": 0.5, "b": 0.25}], {"a": 0.75, "b": 0.25}]
     assert page.page.evaluate(WEIGHTS, address) == told, "the defaults stay what they are"
     days = ["2026-03-28T23", "2026-03-29T22", "2026-10-25T23"]
