@@ -234,10 +234,8 @@ def _drawn(panel: Panel) -> tuple[list[Spec], list[Spec]]:
     """The panel's layers, and what they draw."""
     rows: list[Spec] = []
     colours: list[str] = []
-    palette = [
-        colour for colour in (*OTHERS, *MEMBERS) if colour not in {line.colour for line in panel.series.values()}
-    ]
-    free = cycle(palette or OTHERS)
+    taken = {line.colour for line in panel.series.values()}
+    free = cycle([colour for colour in (*OTHERS, *MEMBERS) if colour not in taken] or OTHERS)
     for name, line in panel.series.items():
         colours.append(line.colour or next(free))
         for order, (x, y) in enumerate(line.points):

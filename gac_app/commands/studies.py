@@ -77,8 +77,7 @@ def _command(kinds: Sequence[Kind]) -> Callable[..., None]:
         try:
             study = kind(**{name: given[name] for name in kind.model_fields})
         except ValidationError as error:
-            place, message = fault_of(error)
-            raise RequestError(place, message) from None
+            raise RequestError(*fault_of(error)) from None
         settled = load(config, reproducible=given.get("reproducible"))
         result = _look_at(study, settled) if isinstance(study, EnsembleStudy) else _put_questions(study, settled, given)
         show(result, settled, as_json=as_json, out=out)
