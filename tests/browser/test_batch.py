@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Route
 
 from gac_app.ui.scripts import LATER
-from tests.browser.conftest import Opener, Server, Site, reload, to_tab
+from tests.browser.conftest import CALLS, Opener, Server, Site, reload, to_tab
 from tests.browser.test_axe import all_findings, with_axe
 
 pytestmark = pytest.mark.browser
@@ -23,7 +24,13 @@ def test_prompts_fill_a_table_with_votes_that_opens_in_compare(lab_site: Site, o
     page.wait_for_selector(".gac-batch-table th:text-is('Ensemble')", state="attached")
     assert sum("batch_overview" in body for body in asked) == 1
     page.fill("[name=prompts]", "=1+1?\n<b>Two?</b>")
+    silent: dict[str, Any] = {"json": {"error": "Later."}}
+    page.route(CALLS, lambda route: (
+        route.fulfill(**silent) if "batch_runs" in (route.request.post_data or "") else route.continue_()
+    ))  # fmt: skip
     page.click(".gac-batch .gac-lab-run")
+    page.wait_for_selector(".gac-batch .gac-lab-progress:text-is('2 of 2 done')", state="attached")
+    page.unroute(CALLS)
     page.wait_for_selector(".gac-batch-table tr:nth-child(2) .gac-vote:text-is('Tie')")
     assert page.inner_text(".gac-batch-table tr:nth-child(2) th .gac-batch-text") == "<b>Two?</b>"
     assert page.locator(".gac-batch-table tbody tr").nth(0).locator("td").count() == 4

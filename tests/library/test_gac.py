@@ -7,7 +7,7 @@ import gc
 import subprocess
 import sys
 import weakref
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any, cast
@@ -162,12 +162,18 @@ def test_a_cancelled_answer_gives_its_place_back() -> None:
     slow = FakeModel("a", delay_s=0.01, max_sequences=6)
     with gac_of(slow, max_new_tokens=30_000) as gac:
 
+        async def read_all(events: AsyncIterator[Any]) -> None:
+            async for _ in events:
+                pass
+
         async def cancelled() -> None:
             for _ in range(4):  # more than there are places
-                with pytest.raises(TimeoutError):
-                    await asyncio.wait_for(gac.answer_async("Hello"), 0.1)
+                for how in (gac.answer_async("Hello"), read_all(gac.stream_async("Hello"))):
+                    with pytest.raises(TimeoutError):
+                        await asyncio.wait_for(how, 0.1)
             async with asyncio.timeout(SOON_S):
                 assert (await gac.answer_async("Hello", max_new_tokens=2)).num_tokens == 2
+                await asyncio.gather(*(gac.score_async(f"{n}", ["a", f"b{n}"]) for n in range(24)))  # each in its turn
 
         asyncio.run(cancelled())
 

@@ -330,6 +330,15 @@ def test_texts_of_tokens_tell_ids(directory: Path, url: str, llama: Transformers
     assert max(float(exact[own]) for own in untold) <= told.most + 1e-4
 
 
+@pytest.mark.parametrize(("text", "most"), [("b", -2.0), ("no token's", 0.0)])
+def test_a_text_of_no_token_bounds_no_other(
+    directory: Path, url: str, fake: FakeInference, text: str, most: float
+) -> None:
+    with closing(load(member_of(directory, url, "openai"))) as model:
+        fake.broken = lambda _: {"choices": [{"logprobs": {"top_logprobs": [{"a": -1.0, text: -2.0}]}}]}
+        assert model.fetch_more(STEP, [1], 2)[2] == most
+
+
 @pytest.mark.parametrize("api", APIS)
 @pytest.mark.parametrize("settings", [{}, {"mode": "every-step"}, {"temperature": 0.8, "seed": 3}])
 def test_an_ensemble_writes_the_same(settings: dict[str, Any], api: str, directory: Path, tmp_path: Path) -> None:

@@ -154,6 +154,14 @@ def test_a_model_is_made_as_configured(llama_dir: Path) -> None:
         assert not model._model.training
 
 
+def test_text_that_looks_like_an_end_token_ends_nothing(tmp_path: Path) -> None:
+    """As `</s>` of Gemma: it strikes text out in HTML."""
+    tokenizer = tiny.save_llama(tmp_path) / "tokenizer.json"
+    tokenizer.write_text(tokenizer.read_text().replace("<tool>", "</s>"))
+    vocabulary = load_directory(tmp_path).vocabulary
+    assert vocabulary.token_bytes.index(b"</s>") not in vocabulary.end_ids
+
+
 def test_end_tokens_are_listed_and_may_be_the_configured_ones(llama_dir: Path, tmp_path: Path) -> None:
     members = [{"name": end_tokens, "source": str(llama_dir), "end_tokens": end_tokens} for end_tokens in ENDS]
     (tmp_path / "config.yaml").write_text(json.dumps({"members": members}))

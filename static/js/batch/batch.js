@@ -82,7 +82,7 @@ class Batch {
     this.part(".gac-batch-table").hidden = this.part(".gac-batch-exports").hidden = this.filter.hidden = !this.rows.length;
     this.sum();
     this.showProgress(running);
-    if (running && !running.is_over) this.timer = setTimeout(() => this.refresh(), POLL_MS);
+    if (this.rows.some((row) => !row.isSettled)) this.timer = setTimeout(() => this.refresh(), POLL_MS);
   }
 
   isOther(row, drawn) {
