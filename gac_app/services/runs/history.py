@@ -202,6 +202,10 @@ class History:
         Later turns that are still decoding have read the text, so they are stopped. The conversation continues without
         it.
         """
+        self._delete_run(visitor_key, run_id)
+        self.publish_deletions()
+
+    def _delete_run(self, visitor_key: str, run_id: str) -> None:
         owner = owner_of(visitor_key)
         with self._runs.changing(owner):
             doomed = self._drop(self._runs.of(owner), run_id)
@@ -212,7 +216,6 @@ class History:
             except NotFoundError:
                 if not doomed:  # else it was never stored
                     raise
-            self.publish_deletions()
 
     def _drop(self, live: Sequence[LiveRun], run_id: str) -> list[LiveRun]:
         """Keep nothing of a run in memory, and stop those of `live` that have read it. Returns it, if it was there."""
@@ -228,7 +231,8 @@ class History:
         """Delete several runs, one after another. Missing ones are ignored."""
         for run_id in run_ids:
             with suppress(NotFoundError):
-                self.delete_run(visitor_key, run_id)
+                self._delete_run(visitor_key, run_id)
+        self.publish_deletions()
 
     def delete_conversation(self, visitor_key: str, conversation_id: str) -> list[str]:
         """Delete all runs of a conversation, newest first, and its name. Returns the runs' ids."""
