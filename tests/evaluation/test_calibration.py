@@ -96,7 +96,7 @@ SURE_OF_NONE = [Graded(question.id, log_probs=(-5.0,) * len(question.choices)) f
 
 def test_where_no_temperature_fits_none_is_told() -> None:
     always_right = [ScoredChoices((0.0, -1.0), 0)] * 4
-    scaling = scale_temperature(always_right)
+    scaling = scale_temperature(always_right[:2], always_right[2:])
     assert (scaling.temperature, scaling.after) == (None, None)
     found = {"alone:a": SystemCalibration(calibration_of(always_right), {}, scaling)}
     [row] = _scaling(found).rows
@@ -109,6 +109,14 @@ def test_a_failed_answer_is_no_missing_question() -> None:
     answers = {System("every-step"): [*SURE_OF_NONE[:2], Graded("3", error="b: broke")]}
     with pytest.raises(GacError, match="every-step: 1 answers failed; the first: b: broke"):
         calibrate_systems(QUESTIONS, answers)
+
+
+def test_domains_asked_in_turn_are_in_both_halves() -> None:
+    """A member gets all sums right and all words wrong."""
+    in_turn = [one.model_copy(update={"id": f"{one.id} {n}"}) for n in range(4) for one in QUESTIONS[1:]]
+    answers = [Graded(one.id, log_probs=(-2.0, -1.0)) for one in in_turn]
+    [found] = calibrate_systems(in_turn, {System("alone:a"): answers}).values()
+    assert (found.scaling.num_fitted, found.scaling.before.accuracy) == (4, 0.5)
 
 
 def test_what_has_no_choices_is_refused() -> None:

@@ -34,12 +34,10 @@ class ScoredChoices:
     Attributes:
         log_probs: of the choices, in nats, two or more.
         answer: the index of the right one.
-        domain: the question's domain; may be empty.
     """
 
     log_probs: tuple[float, ...]
     answer: int
-    domain: str = ""
 
     def logits(self, temperature: float = 1.0) -> Floats:
         """Normalised log-probabilities over the choices, with logits divided by `temperature`; shape [C], finite."""
@@ -171,12 +169,8 @@ class TemperatureScaling:
     after: Calibration | None
 
 
-def scale_temperature(scored: Sequence[ScoredChoices]) -> TemperatureScaling:
-    """Fit on the questions at even places, check on those at odd places; needs two or more.
-
-    Alternate questions, so that a file sorted by domain has all of them in both halves.
-    """
-    fitted, checked = scored[::2], scored[1::2]
+def scale_temperature(fitted: Sequence[ScoredChoices], checked: Sequence[ScoredChoices]) -> TemperatureScaling:
+    """Fit on some questions, check on others; both need one or more."""
     temperature = fit_temperature(fitted)
     before = calibration_of(checked)
     if not 1.01 * MIN_TEMPERATURE < temperature < 0.99 * MAX_TEMPERATURE:  # the search ended at its bound

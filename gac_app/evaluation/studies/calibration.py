@@ -15,7 +15,7 @@ from gac_app.evaluation.running import Graded, System, alone_and_every_step, par
 from gac_app.evaluation.studies.evaluator import Evaluator
 from gac_app.evaluation.studies.result import StudyResult, Table, colours_of, figure, questions_asked
 from gac_app.evaluation.studies.study import QuestionStudy
-from gac_app.evaluation.tasks import Question, Task
+from gac_app.evaluation.tasks import Question, Task, halves
 
 if TYPE_CHECKING:  # it loads numpy, which commands and page need not wait for
     from gac_app.evaluation.metrics.calibration import Calibration, TemperatureScaling
@@ -91,22 +91,18 @@ def calibrate_systems(questions: Sequence[Question], answers: Mapping[System, Se
     """
     from gac_app.evaluation.metrics.calibration import ScoredChoices, calibration_of, scale_temperature
 
+    names = sorted({question.domain for question in questions} - {""})
+    domains = {name: [question for question in questions if question.domain == name] for name in names}
     systems = {}
     for system, given in answers.items():
         failed = [answer for answer in given if answer.error]
         if failed:
             raise GacError(f"{system.name}: {len(failed)} answers failed; the first: {failed[0].error}")
-        scored = [
-            ScoredChoices(answer.log_probs, question.answer, question.domain)
-            for answer, question in zip(given, questions, strict=True)
-        ]
-        domains = {
-            name: [one for one in scored if one.domain == name] for name in sorted({q.domain for q in questions})
-        }
+        scored = {q.id: ScoredChoices(answer.log_probs, q.answer) for q, answer in zip(questions, given, strict=True)}
         systems[system.name] = SystemCalibration(
-            overall=calibration_of(scored),
-            domains={name: calibration_of(found) for name, found in domains.items() if name},
-            scaling=scale_temperature(scored),
+            overall=calibration_of(list(scored.values())),
+            domains={name: calibration_of([scored[q.id] for q in found]) for name, found in domains.items()},
+            scaling=scale_temperature(*([scored[q.id] for q in half] for half in halves(questions))),
         )
     return systems
 
