@@ -31,6 +31,7 @@ def csv_rows(text: str, field: str) -> list[tuple[int, dict[str, Any]]]:
     num_above = len(text) - len(rows)
     reader = csv.DictReader(io.StringIO(rows))
     try:
+        reader.fieldnames = [heading.strip() for heading in reader.fieldnames or ()]
         return [(num_above + reader.line_num, row) for row in reader]
     except csv.Error as error:
         raise RequestError(

@@ -44,7 +44,7 @@ def _from_csv(text: str) -> list[tuple[int, str]]:
     key = next((key for key in _KEYS if key in headings), None)
     if key is None:
         return []
-    return [(number, row[key]) for number, row in csv_rows(text, "prompts") if (row[key] or "").strip()]
+    return [(number, prompt) for number, row in csv_rows(text, "prompts") if (prompt := row.get(key) or "").strip()]
 
 
 def _from_lines(text: str) -> list[tuple[int, str]]:
