@@ -161,7 +161,7 @@ def test_rows_of_csv_are_questions() -> None:
     )
     first, second, third, fourth = parse_questions(text, "own")
     assert first == Question(id="1", question="Up?", choices=("up", "down"), answer=1, domain="ways")
-    assert (second.id, second.choices, second.answer, second.domain) == ("line-3", ("left", "right"), 0, "")
+    assert (second.id, second.choices, second.answer, second.domain) == ("line-4", ("left", "right"), 0, "")
     assert third == Question(id="3", question="2+2?", answers=("4", "four"), solution="2+2=4.")
     assert (fourth.question, fourth.answers) == ("Capital?", ("Rome",))
 
@@ -178,7 +178,7 @@ def test_a_number_is_the_index_in_csv_as_in_json(choices: str, answer: int) -> N
     ("text", "message"),
     [
         ("question,choices,answer\nOne?,10|20,20\n", "own: Line 2: Expected"),
-        ("question,answer\nOne?,1\nTwo?,\n", "own: Line 3: Expected 'answers'"),
+        ('\nquestion,answer\n"O\nne?",1\n\nTwo?,\n', "own: Line 6: Expected 'answers'"),
         ("question,choices,answer\nOne?,a|b|,2\n", "own: Line 2: Expected"),
         ("question,choices,answer\nOne?,a||c|d,2\n", "own: Line 2: choices.1: String should have at least 1 character"),
         ("prompt\nOne?", "own: Line 1: Invalid JSON"),

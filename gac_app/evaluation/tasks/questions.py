@@ -88,7 +88,7 @@ def _csv_rows(text: str, field: str) -> Iterator[tuple[int, str]]:
     if "question" not in csv_headings(text):
         yield from enumerate(text.split("\n"), start=1)
         return
-    for number, (_, row) in enumerate(csv_rows(text, field), start=2):
+    for number, row in csv_rows(text, field):
         fields: dict[str, Any] = {key: value for key, value in row.items() if key and value}
         listed = fields.pop("choices", "").rstrip("| ")
         answer = str(fields.pop("answer", "")).strip()
