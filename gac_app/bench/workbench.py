@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from gac_app.config import Config
-from gac_app.decoding.trace import FinishedEvent, StepTrace, TokenEvent
+from gac_app.decoding.trace import FinishedEvent, FinishReason, StepTrace, TokenEvent
 from gac_app.errors import GacError
 from gac_app.member_config import MemberConfig
 from gac_app.models.child_process import ChildFailed, run_module
@@ -73,12 +73,12 @@ class Decoded:
 
 
 def decode(session: DecodingSession) -> Decoded:
-    """Run a session to its end. Raises GacError if the answer is too short to time."""
+    """Run a session to its end. Raises GacError if the answer failed or is too short to time."""
     *events, end = session.events()
     assert isinstance(end, FinishedEvent)  # noqa: S101 (every session ends with it)
     steps = [event.step for event in events if isinstance(event, TokenEvent)]
-    if len(steps) < MIN_TOKENS:
-        raise GacError(f"an answer ended after {len(steps)} tokens, too few to time: {end.detail or end.text}")
+    if len(steps) < MIN_TOKENS or end.reason is FinishReason.ERROR:
+        raise GacError(f"an answer ended after {len(steps)} tokens and cannot be timed: {end.detail or end.text}")
     return Decoded(steps, end)
 
 

@@ -22,7 +22,7 @@ from gac_app.member_config import MemberConfig
 from gac_app.models.base import Model
 from tests.bench.conftest import BenchOf
 from tests.decoding.test_reproducible import RoundingModel
-from tests.fakes import FakeModel, FixedModel
+from tests.fakes import FakeModel, Fault, FixedModel
 from tests.models.tiny import save_llama
 from tests.models.tiny_gguf import save_llama_gguf
 
@@ -98,10 +98,12 @@ def test_a_step_is_its_slowest_members_pass_and_an_overhead(bench_of: BenchOf) -
     assert answer.overhead_ms == pytest.approx(answer.ms_per_token - sum(passes_ms) / len(passes_ms))
 
 
-def test_an_answer_too_short_to_time_is_refused(bench_of: BenchOf) -> None:
-    bench = bench_of([FixedModel("terse", {b"": 1.0})])
-    with pytest.raises(GacError, match="ended after 1 tokens"):
-        decode(bench.ensemble.session("hello", bench.settings()))
+def test_an_answer_that_is_too_short_or_failed_is_refused(bench_of: BenchOf) -> None:
+    failing = FakeModel("failing", fault=Fault("raise", from_read=12))
+    for model, why in ((FixedModel("terse", {b"": 1.0}), "ended after 1 tokens"), (failing, "planned")):
+        bench = bench_of([model])
+        with pytest.raises(GacError, match=why):
+            decode(bench.ensemble.session("hello", bench.settings()))
 
 
 @pytest.mark.slow
