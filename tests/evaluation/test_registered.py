@@ -159,6 +159,8 @@ def test_where_nothing_spares_as_much_none_is_judged(folder: Path) -> None:
         (STUDY + "colour: red\n", "colour: unknown key"),
         (STUDY + "parallel: 2\n", "duplicate key 'parallel'"),
         (STUDY.replace("triviaqa", "arc_challenge"), "arc_challenge needs 'choices'"),
+        (STUDY.replace("every-step, gate@0.5", ""), "gates: Tuple should have at least 1 item"),
+        (STUDY + "systems: [vote]\n", "'vote' chooses among whole answers; expected systems that decode"),
         (STUDY.replace("gate@0.5", "gate"), "unknown system 'gate'; expected alone:MEMBER"),
     ],
 )

@@ -15,7 +15,7 @@ from pydantic import Field, ValidationError, model_validator
 from gac_app.config import Config
 from gac_app.errors import RequestError
 from gac_app.evaluation.metrics import effect_shown, questions_needed
-from gac_app.evaluation.running import System, parse_system
+from gac_app.evaluation.running import System, parse_system, refuse_rules
 from gac_app.evaluation.tasks import Question, Task, asked, normalised
 from gac_app.validation import Frozen, fault_in_words, text_of, yaml_of
 
@@ -34,9 +34,9 @@ class Protocol(Frozen):
     about: str = Field(min_length=1)  # the question that it answers, in a sentence
     config: Path  # of the members
     tasks: tuple[StudyTask, ...] = Field(min_length=1)
-    gates: tuple[str, ...] = ("every-step",)  # every-step, gate@0.5, agreement
-    rules: tuple[str, ...] = ("mean",)  # combine rules, each with every gate
-    systems: tuple[str, ...] = ()  # further settings of the grid, as `eval` names them
+    gates: tuple[str, ...] = Field(("every-step",), min_length=1)  # every-step, gate@0.5, agreement
+    rules: tuple[str, ...] = Field(("mean",), min_length=1)  # combine rules, each with every gate
+    systems: tuple[str, ...] = ()  # further settings of the grid: systems of `eval` that decode
     rivals: tuple[str, ...] = ()  # judged beside the best member, such as vote
     sparing: float | None = Field(None, gt=0, lt=1)  # most share of steps ensembled of a second setting, see StudyRun
     timed: int = Field(10, ge=1)  # held-out questions that are answered once more, one at a time, for members' seconds
@@ -84,7 +84,9 @@ class Protocol(Frozen):
     def grid(self, config: Config) -> list[System]:
         """The settings of which one is chosen. Raises RequestError."""
         pairs = [gate if rule == "mean" else f"{gate}+combine={rule}" for gate in self.gates for rule in self.rules]
-        return [parse_system(name, config) for name in dict.fromkeys([*pairs, *self.systems])]
+        found = [parse_system(name, config) for name in dict.fromkeys([*pairs, *self.systems])]
+        refuse_rules(found)
+        return found
 
 
 @dataclass(frozen=True, slots=True)
