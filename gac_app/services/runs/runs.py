@@ -18,7 +18,7 @@ from gac_app.services.members import Members
 from gac_app.services.mirror.consent import Consents
 from gac_app.services.mirror.mirror import Mirror
 from gac_app.services.runs.history import END_TIMEOUT_S, DependentService, History
-from gac_app.services.runs.live_run import LiveRun, RunPlan, is_elsewhere
+from gac_app.services.runs.live_run import LiveRun, RunPlan
 from gac_app.services.runs.live_runs import LiveRuns
 from gac_app.services.runs.metrics import Metrics
 from gac_app.services.runs.recorder import Recorder
@@ -218,8 +218,8 @@ class RunService:
         """The turns of a conversation, with `after` or its newest run as the last; none if all runs are damaged."""
         runs = self.history.conversation(visitor_key, conversation_id)
         last = next((run for run in runs if run.id == after), runs[-1] if runs else None)
-        if last and is_elsewhere(last):
-            raise RequestError("prompt", Phrase("Another server still writes the last answer. Wait for its end."))
+        if last and not is_over(last):
+            raise RequestError("prompt", Phrase("The answers are still coming. Wait for their end, or stop them."))
         return {"turns": (*last.turns, last.as_turn()), "turn_ids": (*last.turn_ids, last.id)} if last else {}
 
     def _begin(self, visitor_key: str, plan: RunPlan, client: str, *, is_of_batch: bool = False) -> LiveRun:

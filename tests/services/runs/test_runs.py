@@ -31,7 +31,6 @@ from tests.services.house import (
     ended,
     essence,
     listed,
-    slow_models,
     until,
 )
 
@@ -155,19 +154,6 @@ def test_other_runs_that_decode_are_counted(house: House) -> None:
     until(lambda: sum(run.status == RunStatus.RUNNING for run in runs) == 2)
     assert [service.num_beside(run) for run in runs] == [1, 1, 2]
     model.released.set()
-
-
-def test_a_follow_up_to_a_running_answer_carries_its_text(house: House) -> None:
-    service = house.service(slow_models())
-    first = begun(service.start(ALICE, "First?", LONG), num_steps=5)
-
-    second = service.start(ALICE, "Second?", LONG, first.conversation_id)
-
-    for key, stream in second.streams.items():
-        said = stream.messages[1]
-        assert said.role == "assistant"
-        assert said.content
-        assert first.streams[key].text.startswith(said.content)
 
 
 def test_text_that_no_database_takes_is_cleaned_at_the_edge(service: RunService) -> None:
