@@ -156,8 +156,6 @@ class Ensemble(Requests):
         """
         request = self.request(prompt, settings, may_be_empty=True, **how)
         settings, members = request.settings, request.members
-        if len(members) > 1 and not combine_rules.of(settings).can_score:
-            raise RequestError("combine", f"by {settings.combine!r} most texts have no probability")
         rules = self._rules_along(request, share)
         with closing(_read_prompt(members, request.ids, settings, share, namespace=namespace)) as read:
             scorer = Scorer(read, rules, settings, self._read_texts)
@@ -244,6 +242,7 @@ class Ensemble(Requests):
 
     def _rules_along(self, request: Request, share: Share, stopped: threading.Event | None = None) -> StepRules:
         """The rules of given texts. One that needs the prompt reads it before texts take sequences."""
+        request.check_can_score()
         rules, names = self._rules(request, share, stopped), [member.name for member in request.members]
         if len(names) > 1:
             rules.weights.prepare(names)

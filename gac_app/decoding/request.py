@@ -9,7 +9,7 @@ from typing import TypedDict
 from gac_app.config import MAX_PROMPT_CHARS, Config
 from gac_app.decoding.constraints import Grammars, SchemaConstraint, TokenBias
 from gac_app.decoding.member import Member, Prompt
-from gac_app.decoding.rules import check_rules
+from gac_app.decoding.rules import check_rules, combine_rules
 from gac_app.decoding.tokenizer import MemberTokenizer, Tokenizer, UnionTokenizer, document_start
 from gac_app.errors import Phrase, RequestError, TooLongError, too_long
 from gac_app.models.message import Message
@@ -60,6 +60,11 @@ class Request:
     def chat_stop_strings(self) -> tuple[str, ...]:
         """Where a member's layout of a chat would begin the next turn."""
         return () if isinstance(self.prompt, str) else tuple(s for m in self.members for s in m.model.chat_stop_strings)
+
+    def check_can_score(self) -> None:
+        """Raise RequestError if the combine rule gives most texts no probability."""
+        if len(self.members) > 1 and not combine_rules.of(self.settings).can_score:
+            raise RequestError("combine", f"by {self.settings.combine!r} most texts have no probability")
 
 
 class Requests:

@@ -100,6 +100,8 @@ class CompletionRun(LiveRun):
         prompt, settings, alone = self.prompt_of(stream), self.settings_of(stream), self.alone_in(stream)
         if isinstance(prompt, Document):
             request = ensemble.raw_request(prompt.content, settings, alone=alone)
+            if self.question.num_top is not None:
+                request.check_can_score()
         else:
             try:
                 request = ensemble.request(prompt, settings, alone=alone, known=known)
