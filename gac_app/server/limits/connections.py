@@ -166,6 +166,11 @@ def limited_protocol(connections: Connections) -> type[H11Protocol]:
             if self.conn.their_state not in (h11.IDLE, h11.SEND_BODY):
                 self._lift("request")
 
+        def on_response_complete(self) -> None:
+            super().on_response_complete()
+            if self.conn.their_state is h11.SEND_BODY:  # pipelined, and its body is to come
+                self._limit("request", REQUEST_S)
+
         def pause_writing(self) -> None:
             super().pause_writing()
             self._limit("unread", UNREAD_S)

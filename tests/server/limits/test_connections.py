@@ -84,7 +84,8 @@ def first_line(connection: socket.socket) -> bytes:
     "sent",
     [
         *(b"", b"GET / HT", GET[:-2], GET + b"GET / HT"),
-        *(POST + b"Content-Length: 100\r\n\r\nfew", POST + CHUNKED + b"5\r\nhello\r\n"),
+        *(before + POST + b"Content-Length: 100\r\n\r\nfew" for before in (b"", GET)),
+        POST + CHUNKED + b"5\r\nhello\r\n",
     ],
 )
 @pytest.mark.usefixtures("hasty")
