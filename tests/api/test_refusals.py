@@ -66,6 +66,8 @@ def form(schema: Any) -> dict[str, Any]:
         ("chat", {"stream_options": {"include_obfuscation": 0}}, "stream_options.include_obfuscation", INVALID),
         ("chat", {"gac": {"settings": {"combine": "none such"}}}, "combine", INVALID),
         ("text", {"echo": True, "logprobs": 1, "gac": {"settings": {"combine": "unite"}}}, "combine", INVALID),
+        ("chat", {"gac": {"settings": {"weights": {"a": 1}, "weight_params": {"decay": 0.5}}}},
+         "weight_params.decay", INVALID),
         ("chat", {"gac": {"settings": {"colour": 1}}}, "colour", INVALID),
         ("chat", {"max_tokens": None, "gac": {"settings": {"max_new_tokens": 0}}}, "max_tokens", INVALID),
         ("chat", {"logit_bias": {str(number): 1 for number in range(1025)}}, "logit_bias", INVALID),

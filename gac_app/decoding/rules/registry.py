@@ -132,14 +132,15 @@ class Registry(dict[str, type[RuleT]]):
         return self[name]
 
     def of(self, settings: Settings) -> RuleT:
-        """The rule that the settings name. Numbers in place of a name count as they are. Raises as `make`."""
-        name, params = getattr(settings, self.field), getattr(settings, self.params_field)
-        return self.make(name, params) if isinstance(name, str) else self._base.model_validate(params)
+        """The rule that the settings name. Raises as `make`."""
+        return self.make(getattr(settings, self.field), getattr(settings, self.params_field))
 
-    def make(self, name: str, params: Mapping[str, Any]) -> RuleT:
-        """A rule with its parameters. Raises RequestError naming the setting, and the parameter in it."""
+    def make(self, name: str | Mapping[str, float], params: Mapping[str, Any]) -> RuleT:
+        """A rule with its parameters; numbers in place of its name count as they are. Raises RequestError naming the
+        setting, and the parameter in it.
+        """
         try:
-            return self.named(name).model_validate(dict(params))
+            return (self.named(name) if isinstance(name, str) else self._base).model_validate(dict(params))
         except ValidationError as error:
             place, message = fault_of(error)
             raise RequestError(f"{self.params_field}.{place}".rstrip("."), message) from None
