@@ -17,15 +17,7 @@ from gac_app.evaluation.studies.advising.adviser import Adviser, alone
 from gac_app.evaluation.studies.advising.outcome import Advice
 from gac_app.evaluation.studies.advising.wording import pasted, sentences, taken
 from gac_app.evaluation.studies.evaluator import Evaluator
-from gac_app.evaluation.studies.result import (
-    NOT_KNOWN,
-    StudyResult,
-    Table,
-    failed_answers,
-    figure,
-    questions_asked,
-    share,
-)
+from gac_app.evaluation.studies.result import NOT_KNOWN, StudyResult, Table, failure, figure, questions_asked, share
 from gac_app.evaluation.studies.study import QuestionStudy
 from gac_app.evaluation.tasks import Question, Task, halves
 
@@ -64,7 +56,6 @@ class AdviceStudy(QuestionStudy):
         spending = Spending(60 * self.minutes)
         advice = Adviser(ask, asked, spending, self._rules).advise()
         settings = pasted(advice, config)
-        failure = failed_answers(advice.failed[0]) if advice.failed else ""
         return StudyResult(
             study=self.name,
             heading=questions_asked(ask.task.name, len(asked)),
@@ -72,7 +63,7 @@ class AdviceStudy(QuestionStudy):
             data=_data(advice, config, settings),
             remarks=sentences(advice, config),
             plots=_plots(advice),
-            failure=failure,
+            failure=failure(advice.reports),
             settings=settings,
         )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
@@ -181,18 +182,13 @@ def compared(comparison: Comparison | None) -> str:
 
 def failure(reports: Iterable[SystemReport]) -> str:
     """A sentence on answers that failed and count as wrong; "" if there are none."""
-    failed = {report.system.name: report.errors for report in reports if report.errors}
+    failed = [(report.system.name, error) for report in reports for error in report.errors]
     if not failed:
         return ""
-    counts = [Phrase("{name} {count}", name=name, count=len(errors)) for name, errors in failed.items()]
-    return failed_answers(next(iter(failed.values()))[0], joined(", ", counts))
-
-
-def failed_answers(first: str, counts: str = "") -> str:
-    """The sentence on answers that failed. `first`: why the first one did; `counts`: how many of whom."""
-    if counts:
-        return Phrase("Answers failed and count as wrong ({counts}). The first: {error}", counts=counts, error=first)
-    return Phrase("Answers failed and count as wrong. The first: {error}", error=first)
+    numbers = Counter(name for name, _ in failed).items()
+    counts = joined(", ", [Phrase("{name} {count}", name=name, count=count) for name, count in numbers])
+    template = "Answers failed and count as wrong ({counts}). The first: {error}"
+    return Phrase(template, counts=counts, error=failed[0][1])
 
 
 def questions_asked(task: str, num: int) -> str:

@@ -30,7 +30,7 @@ from gac_app.evaluation.studies.result import (
     Table,
     colours_of,
     compared,
-    failed_answers,
+    failure,
     share,
     table_of,
 )
@@ -130,8 +130,6 @@ class Snowball(QuestionStudy):
         without, with_plants = ask(systems, asked), ask.by(spoilt, ", wrong beginning")(systems, asked)
         found = judge_snowball(ask.task, asked, without, with_plants)
         title = Phrase("A wrong {plant} planted: {task}", plant=Phrase(self.plant), task=Phrase(ask.task.name))
-        runs = [one.without for one in found] + [one.planted for one in found]
-        errors = [error for run in runs for error in run.errors]
         return StudyResult(
             study=self.name,
             heading=Phrase(
@@ -148,7 +146,7 @@ class Snowball(QuestionStudy):
                 "systems": {one.name: one.to_json() for one in found},
             },
             plots=line_charts(title, _panels(found, colours_of([one.name for one in found], config.member_names))),
-            failure=failed_answers(errors[0]) if errors else "",
+            failure=failure(report for one in found for report in (one.without, one.planted)),
         )
 
 

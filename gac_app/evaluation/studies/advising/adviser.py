@@ -133,7 +133,7 @@ class Adviser:
             HeldOut(last[cheaper[0]], last[best]) if num_judged and cheaper else None,
             times,
             Managed(num_read, num_answered, num_judged, *of_halves, spending.spent),
-            [error for report in (*first.values(), *last.values()) for error in report.errors],
+            [*first.values(), *last.values()],
         )
 
     def _likely(self) -> tuple[list[Question], list[System]]:

@@ -63,7 +63,7 @@ class Advice:
         judged: None without the time for one answer of the held-out half.
         cheaper: the best member behind a smaller gate; None without one, or as above.
         times: milliseconds a token, of the chosen setting and each member alone.
-        failed: why answers failed.
+        reports: on all answers, of both halves.
     """
 
     best: System
@@ -76,7 +76,7 @@ class Advice:
     cheaper: HeldOut | None
     times: dict[System, float | None]
     managed: Managed
-    failed: list[str]
+    reports: list[SystemReport]
 
     @property
     def takes_ensemble(self) -> bool:
