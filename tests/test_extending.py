@@ -299,13 +299,21 @@ def test_a_rule_that_cannot_be_made_is_told(tmp_path: Path) -> None:
 
 def test_a_rule_typed_anew_replaces_the_last_one() -> None:
     typed = (
-        "from gac_app.decoding.rules import LinearRule, combine_rules\n"
+        "from gac_app.decoding.rules import CombineRule, GateRule, combine_rules, gate_rules\n"
         "@combine_rules.register('typed', 'Typed', 'In a notebook.', replace=True)\n"
-        "class Typed(LinearRule):\n    size: int = {}\n"
+        "class Typed(CombineRule):\n    def __call__(self, probs_MU, weights_M):\n        return probs_MU[{place}]\n"
+        "@gate_rules.register('typed', 'Typed', 'In a notebook.', replace=True)\n"
+        "class TypedGate(GateRule):\n    def __call__(self, gate):\n        return {place}\n"
     )
-    for size in (1, 2):
-        exec(typed.format(size), {"__name__": "notebook"})  # noqa: S102
-        assert combine_rules.make("typed", {}).model_dump() == {"size": size}
+    members = [{"name": "a", "source": "random:1"}, {"name": "b", "source": "random:2"}]
+    with closing(load_ensemble(Config.model_validate({"members": members}))) as ensemble:
+        scores = []
+        for place in (0, 1):
+            exec(typed.format(place=place), {"__name__": "notebook"})  # noqa: S102
+            for how in ({"combine": "typed", "mode": "every-step"}, {"gate_rule": "typed", "mode": "gate"}):
+                scores += ensemble.score("Hello", [" token"], ensemble.config.settings_from(how))
+    first, mean, second, gate = (score.log_prob for score in scores)
+    assert (first != second, mean != gate) == (True, True)
     assert plugin_code(Settings(combine="typed")) != plugin_code(Settings(combine="typed")), "it has no file"
     with pytest.raises(ConfigError, match="there is a combine rule 'mean' already"):
         combine_rules.register("mean", "Mean", "Another one.", replace=True)(LinearRule)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -53,9 +53,10 @@ class Gate:
     temperature: float = 1.0
 
     @property
-    def key(self) -> str:
+    def key(self) -> Hashable:
         """Identifies how the gate computes its confidence. The threshold is not part of it."""
-        return f"{self.rule or _LARGEST!r} {self.temperature}"
+        rule = self.rule or _LARGEST
+        return type(rule), repr(rule), self.temperature  # a notebook may replace a rule by another of the same name
 
     def asked_first(self, names: list[str]) -> list[str]:
         """Those of `names`, in the ensemble's order, whose distributions the decision needs."""

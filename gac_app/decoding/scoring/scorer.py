@@ -16,6 +16,7 @@ from itertools import accumulate, chain, pairwise
 from typing import Any
 
 from gac_app.decoding.distribution import TokenDistribution
+from gac_app.decoding.rules import REGISTRIES
 from gac_app.decoding.rules.answer import StepRules
 from gac_app.decoding.rules.weights import LEAST_LOG_PROB
 from gac_app.decoding.scoring.bytes import Segment, TextProbs, log_prob_in, read_by_all, segments
@@ -160,7 +161,8 @@ class Scorer:
         """What was read is kept without its distributions; where these are needed, what the rules made of it is."""
         read = partial(read_pieces, self.prompt, ids, self.rules.gate)
         if len(self.prompt.members) > 1 and self.rules.needs_distributions:
-            cut = ids, self.settings.model_dump_json()
+            rules = tuple(type(registry.of(self.settings)) for registry in REGISTRIES)
+            cut = ids, self.settings.model_dump_json(), rules
             steps, seconds = self._once(cut, num_bytes, lambda: list(self._steps(read())))
         else:
             kept, seconds = self._once(ids, num_bytes, lambda: [replace(one, distributions={}) for one in read()])
