@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 from unittest.mock import patch
 
 import pytest
+import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gac_app.decoding.alignment import boundary_conflicts
 from gac_app.decoding.distribution import TokenDistribution, partial_distribution
+from gac_app.decoding.distribution.partial_distribution import Told
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.member import InlineMember, Member
 from gac_app.decoding.trace.events import FinishedEvent, FinishReason, StepTrace
@@ -172,6 +175,27 @@ def test_a_close_call_is_asked_again_in_two_steps() -> None:
         teller.asked.clear()
         steps, _ = decoded(ensemble, weights={"a": 0.448, "b": 0.552}, **how)
     assert (steps[0].token, teller.asked, steps[0].members[1].num_told) == (b"the", [1, 2, size], size)
+
+
+def test_a_long_answer_is_not_gone_through_for_each_token() -> None:
+    """Of a large vocabulary that took seconds."""
+    num_reads = []
+
+    class Ids(list[int]):
+        def __iter__(self) -> Iterator[int]:
+            num_reads.append(1)
+            return super().__iter__()
+
+    class All(Teller):
+        def tell(self, logprobs_V: torch.Tensor, num: int) -> Told:
+            ids, *others = super().tell(logprobs_V, num)
+            return Ids(ids), *others
+
+    model = RandomModel("m", 1)
+    mapping = VocabMapping(model.vocabulary, UnionVocabulary.build([model.vocabulary]))
+    distribution = told_of(model._logits_V([1, 2]), mapping, 20, All())
+    num_reads.clear()
+    assert (bool(distribution.probs_U.any()), len(num_reads) < 20) == (True, True)
 
 
 def test_only_the_tokens_in_doubt_are_asked_about() -> None:

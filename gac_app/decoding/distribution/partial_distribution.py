@@ -135,8 +135,8 @@ class PartialDistribution(TokenDistribution):
             ids, logprobs, most = self._ask.more(num)
         self._has_more = len(ids) >= num
         if len(ids) > self._num_top:
-            self._num_top = len(ids)
-            single = {own: prob for own, prob in zip(*self._told[:2], strict=True) if own not in set(ids)}
+            self._num_top, again = len(ids), set(ids)
+            single = {own: prob for own, prob in zip(*self._told[:2], strict=True) if own not in again}
             self._learn(([*ids, *single], [*logprobs, *single.values()], most))
 
     def _unknown(self, ids: Iterable[int]) -> list[int]:
