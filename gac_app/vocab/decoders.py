@@ -68,6 +68,8 @@ class TextEncoder:
 
         If `num_kept` is set, only so many ids after the BOS are given.
         """
+        if not text:  # none of its ids tells where end tokens would begin
+            return list(self.bos_ids)
         with self._lock:
             self._own.encode_special_tokens = True
             encoding = self._own.encode(_without_surrogates(text), add_special_tokens=True)
