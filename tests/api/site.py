@@ -59,7 +59,7 @@ class Site:
 
     @property
     def under_way(self) -> list[CompletionRun]:
-        return [run for run in self.completions._live.all() if not run.over.is_set()]
+        return [*self.completions._live.values()]
 
     @property
     def num_under_way(self) -> int:

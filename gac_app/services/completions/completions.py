@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from gac_app.errors import LimitError
 from gac_app.services.completions.completion_run import CompletionRun, Question
 from gac_app.services.completions.systems import System, Systems
-from gac_app.services.runs.live_runs import LiveRuns
 from gac_app.services.runs.runs import RunService
 from gac_app.services.visitors import owner_of
 
@@ -44,7 +43,7 @@ class Completions:
         self.systems = Systems(runs.config)
         self.config_hash = runs.config_hash
         self._runs = runs
-        self._live: LiveRuns[CompletionRun] = LiveRuns()
+        self._live: dict[str, CompletionRun] = {}  # by id, until they end
         self._lock = threading.Lock()
         runs.companions.append(self)
 
@@ -74,15 +73,18 @@ class Completions:
         run = CompletionRun(question, owner)
         run.client = asker.client
 
+        def drop() -> None:
+            self._live.pop(run.id, None)
+
         with self._lock:
-            num = sum(not one.over.is_set() for one in self._live.of(owner))
+            num = [one.owner for one in [*self._live.values()]].count(owner)
             if asker.max_at_once is not None and num >= asker.max_at_once:
                 raise LimitError(f"{num} requests of yours are under way; wait until one of them has ended")
-            self._live.add(run)
+            self._live[run.id] = run
         try:
-            self._runs.carry_out(run, on_taken=lambda: None, on_ended=lambda: None)
+            self._runs.carry_out(run, on_taken=lambda: None, on_ended=drop)
         except BaseException:
-            self._live.remove([run])
+            drop()
             raise
         return run
 
@@ -95,5 +97,5 @@ class Completions:
 
     def close(self) -> None:
         """Stop all runs."""
-        for run in self._live.all():
+        for run in [*self._live.values()]:
             self._runs.halt(run)
