@@ -30,7 +30,6 @@ from gac_app.models.message import Message
 from gac_app.settings import MAX_NEW_TOKENS
 from gac_app.vocab.mapping import VocabMapping
 
-_MAX_ROWS = 256
 _FIXED = {"alignment": "paper", "speculation": "off", "max_new_tokens": MAX_NEW_TOKENS}
 
 
@@ -80,8 +79,7 @@ class GacLogitsProcessor(LogitsProcessor, Owner):  # type: ignore[misc]
         if not others:
             raise ConfigError("others: expected at least one more member")
         config, in_hand = described([model, *others])
-        members = [member.model_copy(update={"max_sequences": _MAX_ROWS}) for member in config.members]
-        config = with_plugins(config.model_copy(update={"members": tuple(members)}))
+        config = with_plugins(config)
         self._settings = config.settings_from({**settings, **_FIXED})
         self._tokenizer, self._prompts = model[1], prompts
         ensemble, self._member = _ensemble_of(config, model, in_hand)
@@ -158,7 +156,7 @@ class GacLogitsProcessor(LogitsProcessor, Owner):  # type: ignore[misc]
 def _ensemble_of(config: Config, model: tuple[Any, Any], in_hand: InHand) -> tuple[Ensemble, GivenMember]:
     """The ensemble, whose first member is run by its caller, and that member."""
     first, *rest = config.members
-    given = GivenModel(first.name, *model, max_sequences=first.max_sequences)
+    given = GivenModel(first.name, *model)
     places = planned(config)
     others = load_models(config.model_copy(update={"members": tuple(rest)}), places, in_hand=in_hand)
 

@@ -140,7 +140,8 @@ class Model(ABC):
     def new_sequence(self) -> KVSequence:
         """An empty sequence. Raises MemberError if no more can be held."""
         if not self._free_slots:
-            raise MemberError(self.name, "context", "holds as many sequences as it can; try again when a run has ended")
+            held = f"holds as many sequences as it can (max_sequences: {self.max_sequences})"
+            raise MemberError(self.name, "context", f"{held}; try again when a run has ended")
         slot = heappop(self._free_slots)  # the lowest, since some back ends compute adjacent slots together
         self._num_cached[slot] = 0
         return KVSequence(slot)

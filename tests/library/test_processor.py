@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from gac_app import ConfigError, Gac, GacLogitsProcessor, RequestError, load
+from gac_app import ConfigError, Gac, GacLogitsProcessor, MemberError, RequestError, load
 from tests.models.tiny import save_gemma3, save_gpt2, save_llama
 
 pytestmark = pytest.mark.slow
@@ -104,5 +104,11 @@ def test_what_does_not_fit_is_told(folders: dict[str, Path]) -> None:
         GacLogitsProcessor(pair, [])
     with GacLogitsProcessor(pair, [folders["gemma"]], prompts=["one"]) as processor:
         ids = torch.ones((2, 3), dtype=torch.int64)
+        logits = torch.zeros((2, pair[0].get_output_embeddings().weight.shape[0]))
         with pytest.raises(RequestError, match="prompts: expected one for each row; got 1"):
-            processor(ids, torch.zeros((2, pair[0].get_output_embeddings().weight.shape[0])))
+            processor(ids, logits)
+    with (
+        GacLogitsProcessor(pair, [folders["gemma"]], prompts="one") as processor,
+        pytest.raises(MemberError, match=r"gemma: holds as many .* \(max_sequences: 8\)"),
+    ):
+        processor(ids.repeat(5, 1), logits.repeat(5, 1))
