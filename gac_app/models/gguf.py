@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from gguf import GGMLQuantizationType, GGUFReader, GGUFValueType
+from gguf import GGMLQuantizationType, GGUFValueType
+from gguf.gguf_reader import GGUFReader  # models.hf replaces the name in gguf for a while
 from gguf.quants import Q4_K
 
 _MOST_ITEMS = 1024  # longer lists belong to a vocabulary and are skipped

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import runpy
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +54,12 @@ def test_a_file_is_converted_once_and_anew_when_it_changed(
     gguf.touch()
     assert converted(gguf, tmp_path) != first
     assert not list(tmp_path.glob("converted/*.making"))
+
+
+def test_the_format_can_be_imported_while_a_file_is_converted() -> None:
+    """Members load at once."""
+    with gguf_conversion._lists_read_once():
+        assert "read_gguf" in runpy.run_path(inspect.getfile(blocks_of))
 
 
 @pytest.mark.parametrize("num_bytes", [0, 100, 5_000, -1_000])
