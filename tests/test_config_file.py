@@ -36,6 +36,7 @@ KINDS = {
     "weights without a finite sum": "settings: {weights: {a: 1.0e+308, b: 1.0e+308}}\n",
     "a zero byte": 'cache_dir: "a\\0b"\n',
     "half a character": 'plugins: ["\\ud800.py"]\n',
+    "an origin with a slash at its end": "server: {allowed_origins: ['https://example.org/']}\n",
     "a host with a star inside": "server: {trusted_hosts: ['*bad*']}\n",
     "a long text": f"settings: {{mode: {'x' * 5000}}}\n",
 }

@@ -208,8 +208,7 @@ class Guard:
     """
 
     def __init__(self, app: ASGIApp, allowed_origins: tuple[str, ...] = (), opened: tuple[str, ...] = ()) -> None:
-        self.app, self._opened = app, opened
-        self._allowed_origins = frozenset(origin.rstrip("/").lower() for origin in allowed_origins)
+        self.app, self._allowed_origins, self._opened = app, allowed_origins, opened
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] in ("http", "websocket"):
@@ -223,8 +222,7 @@ class Guard:
         # Servers disagree on which of several Origin or Host lines counts, so all must be valid.
         hosts = {host.lower() for host in headers.getlist("host")}
         return all(
-            origin.lower() in self._allowed_origins or {_host_of(origin)} == hosts
-            for origin in headers.getlist("origin")
+            origin in self._allowed_origins or {_host_of(origin)} == hosts for origin in headers.getlist("origin")
         )
 
 
