@@ -84,6 +84,18 @@ def loading(service: RunService, name: str = "Large") -> Iterator[None]:
         service.members._ensemble = ensemble
 
 
+@contextmanager
+def refused(page: Page, name: str) -> Iterator[None]:
+    """The server refuses all calls of a function, and at least one by the end."""
+    busy = {"error": "busy"}
+    page.route(
+        CALLS, lambda route: route.fulfill(json=busy) if name in str(route.request.post_data) else route.continue_()
+    )
+    with page.expect_response(lambda reply: name in str(reply.request.post_data)):
+        yield
+    page.unroute(CALLS)
+
+
 @cache
 def usual_port(place: str) -> int:
     with socket.create_server(("127.0.0.1", 0)) as free:

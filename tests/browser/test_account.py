@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page
 
 from gac_app.services.visitors import owner_of
-from tests.browser.conftest import Opener, Site, Watched, served, to_tab
+from tests.browser.conftest import Opener, Site, Watched, refused, served, to_tab
 from tests.browser.test_arena import BOX, to_arena
 from tests.browser.test_axe import all_findings, findings, with_axe
 from tests.server.fake_provider import SECRET, Provider, offering_sign_in, provided
@@ -112,7 +112,8 @@ def test_it_is_asked_for_kept_and_taken_back(mirrored: tuple[Planted, Site], ope
     to_arena(page)
     assert page.is_checked(IN_ARENA)
     assert "publishes them without my name" in page.inner_text(".gac-arena-consent")
-    page.reload()
+    with refused(page, "set_consent"):
+        page.reload()
     page.wait_for_selector(UNDER_PROMPT, state="attached")  # the Arena opens again
     until(lambda: page.is_checked(UNDER_PROMPT), "for what the browser keeps")
     to_arena(page)

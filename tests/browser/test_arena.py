@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Error, Page, Route
+from playwright.sync_api import Error, Page
 
-from tests.browser.conftest import CALLS, Opener, Server, loading, reload, to_tab
+from tests.browser.conftest import Opener, Server, loading, refused, reload, to_tab
 from tests.browser.test_axe import all_findings, with_axe
 from tests.ui.planted import PlantedEnsemble
 
@@ -224,21 +224,12 @@ def test_reasons_and_a_comment_are_kept_and_axe_is_silent(serve_arena: Server, o
 
 def test_tokens_are_offered_where_the_server_has_them(serve_arena: Server, open_page: Opener) -> None:
     status = ".gac-arena .gac-status:text-is('{}')"
-
-    def lose_tokens(route: Route) -> None:
-        if "battle_tokens" in (route.request.post_data or ""):
-            route.fulfill(json={"error": "of before the server's last start"})
-        else:
-            route.continue_()
-
     page = open_page(serve_arena(PlantedEnsemble(SAID))).page
     to_arena(page)
-    page.route(CALLS, lose_tokens)
     ask_two(page)
-    with page.expect_response(lambda reply: "battle_tokens" in (reply.request.post_data or "")):
+    with refused(page, "battle_tokens"):
         page.click(".gac-vote[data-outcome=tie]")
     page.wait_for_selector(status.format(""), state="attached")
-    page.unroute(CALLS)
     reload(page)
     to_arena(page)
     page.wait_for_selector(status.format("Choose a token to see what every member wanted."))

@@ -21,19 +21,19 @@ export function keepConsent(box, asked) {
  * what the mirror has of the visitor. */
 export function start({ element, server }) {
   const box = element.querySelector("input"), read = () => { box.checked = readKept(KEYS.published, false); };
-  const tell = async () => {
+  const tell = async (before) => {
     const reply = await answerTo(server.set_consent({ key: visitorKey(), consents: box.checked }));
-    if (reply.error) box.checked = !box.checked; // nothing has changed there
+    if (reply.error) box.checked = before ?? box.checked; // nothing has changed there
     writeKept(KEYS.published, box.checked);
   };
   box.addEventListener("change", async () => {
-    await tell();
+    await tell(!box.checked);
     document.dispatchEvent(new Event(CHANGED));
   });
   document.addEventListener(CHANGED, async () => {
     const before = box.checked;
     read();
-    if (box.checked !== before) await tell();
+    if (box.checked !== before) await tell(before);
   });
   read();
   tell();
