@@ -200,6 +200,10 @@ def test_reasons_and_a_comment_are_kept_and_axe_is_silent(serve_arena: Server, o
     page.wait_for_selector(".gac-battle-card h3 bdi")
     page.click(".gac-arena-own summary")
     page.wait_for_selector(".gac-arena-own li")
+    page.fill(BOX, "A draft")
+    with page.expect_response(lambda reply: "battle_tokens" in (reply.request.post_data or "")):
+        page.click(".gac-arena-own .gac-run-open")
+    assert page.input_value(BOX) == "A draft"
     for width in watched.at_widths(390, 1280):
         assert all_findings(watched) == {}, width
     with page.expect_download() as download:

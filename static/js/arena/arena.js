@@ -171,8 +171,8 @@ class Arena {
     this.part("arena-asked").textContent = run.prompt;
     this.cards = SIDES.map((_, index) => new BattleCard(index, run.turns, run.prompt));
     this.part("arena-cards").replaceChildren(...this.cards.map((card) => card.root));
-    this.form.elements.prompt.value = "";
-    this.form.elements.prompt.style.height = "";
+    const { prompt } = this.form.elements;
+    if (prompt.value === this.asked) Object.assign(prompt, { value: "" }).style.height = ""; // no draft, nor what waits
     this.part("arena-views").replaceChildren();
     if (PHONE.matches && !run.turns.length) this.part("arena-asked").scrollIntoView(); // both cards in sight
   }
