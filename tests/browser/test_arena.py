@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Error, Page
+from playwright.sync_api import Error, Page, Route
 
 from tests.browser.conftest import Opener, Server, loading, refused, reload, to_tab
 from tests.browser.test_axe import all_findings, with_axe
@@ -262,6 +262,12 @@ def test_two_turns_then_others_and_a_reload(serve_arena: Server, open_page: Open
     page.wait_for_selector(".gac-arena-told:has-text('Skipped')")
     page.click(".gac-arena [data-act=again]")
     answered(page)
+    begun = list[Route]()
+    page.route("**/queue/join*", lambda route: (begun.append(route), route.continue_()))
+    with page.expect_request("**/queue/join*"):
+        page.dblclick(".gac-arena [data-act=again]")
+    answered(page)
+    assert len(begun) == 1
     page.click(".gac-vote[data-outcome=right]")
     page.wait_for_selector(".gac-battle-card h3 bdi")
     assert len({*before, *names(page)}) >= 2

@@ -109,7 +109,7 @@ class Arena {
 
   /** The battle's prompt, answered by a pair drawn anew; without a vote this one is given up. */
   async again() {
-    if (this.isBusy) return;
+    if (this.isBusy || this.isCalling) return;
     if (this.isOpen && (await this.call("skip_battle")).error) return;
     this.begin({ prompt: this.run.turns[0]?.prompt ?? this.run.prompt, again: this.run.id });
   }
