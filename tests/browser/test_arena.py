@@ -162,9 +162,15 @@ def test_an_early_vote_ends_both_and_tells_names(serve_arena: Server, open_page:
     page.wait_for_function("document.querySelector('.gac-battle-card .gac-text')?.textContent.length > 60")
     left, right = texts(page)
     assert abs(len(left) - len(right)) <= 1, "both are shown at one pace"
+    page.evaluate("window.held = []; void (requestAnimationFrame = (draw) => held.push(draw))")
+    page.wait_for_function("held.length", polling=50)  # an update comes after the vote
     page.keyboard.press("1")
-    page.wait_for_selector(".gac-battle-card h3 bdi")
-    assert "word3999" not in texts(page)[0]
+    page.wait_for_selector(".gac-arena-views [value=changes]", state="attached")
+    page.evaluate("requestAnimationFrame = setTimeout; held.forEach((draw) => draw())")
+    assert len(names(page)) == 2
+    for text in texts(page):
+        assert "".join(LONG).startswith(f" {text.strip()}")
+        assert "word3999" not in text
 
 
 # Nothing lies over a field, where it stands in the window.

@@ -22,6 +22,7 @@ from gac_app.server.host import bare_host
 from gac_app.services.battles.arena import ArenaService
 from gac_app.services.runs.runs import RunService
 from gac_app.services.runs.views import member_stream
+from gac_app.ui.arena.lines import texts_of
 from gac_app.ui.arena.tab import arena_functions
 from gac_app.ui.requests import replying
 from tests.guessing import Score, learnt
@@ -57,7 +58,8 @@ class Spies:
         return self.arena.start(ALICE, prompt or self._prompts[self._num % len(self._prompts)]).id
 
     def look(self, battle: str) -> dict[str, Any]:
-        return self.call("look_battle", battle=battle)
+        texts = texts_of(self.arena.battles.look(ALICE, battle))  # as streamed
+        return {**self.call("look_battle", battle=battle), "texts": texts}
 
     def begun(self, battle: str) -> dict[str, Any]:
         """The battle, as soon as it can be judged."""

@@ -21,7 +21,7 @@ from gac_app.services.exports.formats import Format
 from gac_app.services.mirror.exports import content_of
 from gac_app.services.runs.views import ENSEMBLE, step_at
 from gac_app.storage import StoredBattle
-from gac_app.ui.arena.lines import LIVE, BattleLines, state_of, texts_of
+from gac_app.ui.arena.lines import LIVE, BattleLines, state_of
 from gac_app.ui.assets import called, component, markup_of
 from gac_app.ui.compare.inspection import describe_step
 from gac_app.ui.compare.records import token_record
@@ -163,7 +163,7 @@ def arena_functions(arena: ArenaService, member_names: tuple[str, ...]) -> list[
 
 
 def _seen(view: BattleView) -> Reply:
-    return {"state": state_of(view), "texts": texts_of(view)}
+    return {"state": state_of(view)}
 
 
 def _named(side: Mapping[str, Any]) -> str:

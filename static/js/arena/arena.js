@@ -74,10 +74,7 @@ class Arena {
       this.say(reply.error ?? "");
       if (reply.error) this.catchUp(id);
     }
-    if (this.run?.id === id && reply.state) {
-      this.cards.forEach((card, index) => card.answer.extendTo(reply.texts[index]));
-      this.show(reply.state);
-    }
+    if (this.run?.id === id && reply.state) this.show(reply.state);
     return reply;
   }
 
@@ -178,7 +175,7 @@ class Arena {
   }
 
   take(line) {
-    if (Array.isArray(line)) this.cards[line[0]].answer.text.append(line[1]);
+    if (Array.isArray(line)) this.cards[line[0]].answer.append(line[1]);
     else if (line.state) this.show(line.state);
   }
 

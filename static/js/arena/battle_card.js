@@ -24,9 +24,9 @@ class BattleAnswer {
     return this.text.whole;
   }
 
-  /** What of a text, which goes on from this one, is new. */
-  extendTo(text) {
-    if (!this.tokens && text.length > this.whole.length) this.text.append(text.slice(this.whole.length));
+  /** Take more of it; after the reveal nothing is missing. */
+  append(text) {
+    if (!this.tokens) this.text.append(text);
   }
 
   /** Write what is left. */
@@ -57,7 +57,7 @@ export class BattleCard {
     const asked = (text) => (turns.length ? h("p", { class: "gac-battle-said", dir: "auto", text }) : null);
     this.body = h("div", { class: "gac-body", tabindex: "0", role: "group", "aria-label": this.label },
       ...[...turns.map((turn) => turn.prompt), prompt].flatMap((text, turn) => [asked(text), this.answers[turn].root]).filter(Boolean));
-    turns.forEach((turn, at) => this.answers[at].extendTo(turn[SIDES[index]]));
+    turns.forEach((turn, at) => this.answers[at].append(turn[SIDES[index]]));
     this.root = h("article", { class: "gac-card gac-battle-card", "data-state": "waiting", "aria-label": this.label },
       h("header", {}, this.heading, h("span", { class: "gac-spacer" }), copy), this.facts, this.body, this.note);
     this.followEnd = following(this.body);
