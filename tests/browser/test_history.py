@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Route
 
-from tests.browser.conftest import CALLS, Opener, Server, Site, Watched
+from tests.browser.conftest import CALLS, Opener, Server, Site, Watched, refused
 
 pytestmark = pytest.mark.browser
 
@@ -76,6 +76,9 @@ def test_conversations_are_found_named_starred_and_reopened(serve: Server, open_
     page.page.keyboard.type("<b>Guitars</b>")
     page.page.keyboard.press("Enter")
     page.page.wait_for_selector(".gac-conversation-head h2:text-is('<b>Guitars</b>')")
+    with refused(page.page, "star_conversation"):
+        page.page.click("role=button[name='Star: gamma']")
+    page.page.wait_for_selector("[aria-label='Star: gamma'][aria-pressed=false]")
     page.page.click("role=button[name='Star: gamma']")
     page.page.wait_for_selector("[aria-label='Star: gamma'][aria-pressed=true]")
     page.page.check("text=Starred only")

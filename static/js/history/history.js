@@ -112,6 +112,7 @@ class History {
   async onStar(conversation) {
     const reply = await this.ask("star_conversation", { conversation: conversation.id, is_starred: conversation.is_starred });
     if (reply.error) this.note.textContent = said(reply.error);
+    return reply;
   }
 
   // ---- what is deleted

@@ -10,21 +10,22 @@ const MAX_NAME_CHARS = 120;
 
 const item = (text, onclick, extra = "") => h("button", { type: "button", class: `gac-icon ${extra}`, text, onclick });
 
-/** `actions`: {onOpen(run), onRerun(run), onDeleteRun(run), onDelete(conversation), onName(conversation, name), onStar(conversation, isOn), onChoose()}. */
+/** `actions`: {onOpen(run), onRerun(run), onDeleteRun(run), onDelete(conversation), onName(conversation, name), onStar(conversation): its reply, onChoose()}. */
 export function conversationItem(conversation, actions) {
   const { runs, num_runs: count, name } = conversation, first = runs[0];
   const title = name || first.prompt.slice(0, 60) || t("no-text");
-  const star = item("", () => {
-    conversation.is_starred = !conversation.is_starred;
-    draw();
-    actions.onStar(conversation);
+  const star = item("", async () => {
+    const before = conversation.is_starred;
+    draw(!before);
+    if ((await actions.onStar(conversation)).error) draw(before);
   }, "gac-star");
-  const draw = () => {
-    star.textContent = conversation.is_starred ? "★" : "☆";
+  const draw = (isStarred) => {
+    conversation.is_starred = isStarred;
+    star.textContent = isStarred ? "★" : "☆";
     star.setAttribute("aria-label", t("history.star", { title }));
-    star.setAttribute("aria-pressed", String(conversation.is_starred));
+    star.setAttribute("aria-pressed", String(isStarred));
   };
-  draw();
+  draw(conversation.is_starred);
   const rename = item(t(name ? "rename" : "name"), () => askName(rename.closest(".gac-keep"), conversation, actions));
   const isGroup = count > 1 || Boolean(name);
   const shown = runs.length < count ? t("history.some-turns", { some: runs.length, n: count }) : t("count.turns", { n: count });
