@@ -60,7 +60,11 @@ INDEX = '{"metadata": {}, "weight_map": {"lm_head.weight": "model-00002-of-00002
             lambda folder: (folder / "model.safetensors.index.json").write_text(INDEX),
             "model-00002-of-00002.safetensors is damaged or incomplete",
         ),
-        (lambda folder: (folder / "config.json").write_text("{"), "config.json is not valid JSON"),
+        (
+            lambda folder: (folder / "model.safetensors.index.json").write_text(INDEX[:50]),
+            "model.safetensors.index.json is not valid JSON",
+        ),
+        (lambda folder: (folder / "config.json").write_text("null"), "config.json is not valid JSON"),
         (lambda folder: configure(folder, model_type="nonesuch"), "nonesuch"),
     ],
 )

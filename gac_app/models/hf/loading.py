@@ -130,26 +130,27 @@ def _check_trust(member: MemberConfig, directory: Path) -> None:
         return
     for name in ("config.json", "tokenizer_config.json", "generation_config.json"):
         path = directory / name
-        try:
-            has_code = path.is_file() and "auto_map" in json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise ModelLoadError(f"{member.name}: {path} is not valid JSON: {error}") from error
-        if has_code:
+        if "auto_map" in _read(member, path):
             raise ModelLoadError(
                 f"{member.name}: {path} wants to run the repository's own Python code ('auto_map'); that is refused "
                 "unless the config says 'allow_remote_code: true' for this member"
             )
 
 
+def _read(member: MemberConfig, path: Path) -> dict[str, Any]:
+    """A JSON object; empty if there is no file. Raises ModelLoadError."""
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+    except (TypeError, ValueError) as error:
+        raise ModelLoadError(f"{member.name}: {path} is not valid JSON: {error}") from error
+
+
 def _check_safetensors(member: MemberConfig, directory: Path) -> None:
     """Open every weights file: this compares its header with its size, and names a damaged one."""
     from safetensors import SafetensorError, safe_open
 
-    index = directory / "model.safetensors.index.json"
-    names = {path.name for path in directory.glob("*.safetensors")}
-    if index.is_file():
-        names |= set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-    for name in sorted(names):
+    parts = _read(member, directory / "model.safetensors.index.json").get("weight_map", {})
+    for name in sorted({path.name for path in directory.glob("*.safetensors")} | set(parts.values())):
         path = directory / name
         try:
             with safe_open(path, framework="pt"):
