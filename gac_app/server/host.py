@@ -180,12 +180,12 @@ def _options(
     middleware = [  # outermost first
         Middleware(SecurityHeaders, framed_by=config.framed_by),
         Middleware(ProxyGuard, trusted_proxies=config.trusted_proxies),
+        # Even when closed: otherwise Gradio would add its own, which reflects origins. Refusals can be read, too.
+        Middleware(CORSMiddleware, allow_origins=list(config.allowed_origins), **_CORS),
         Middleware(RequestLimit, callers=admission.callers, answer=_refused),
         Middleware(HeadAsGet),
         Middleware(TrustedHostMiddleware, allowed_hosts=list(config.trusted_hosts), www_redirect=False),
         Middleware(Guard, allowed_origins=config.allowed_origins, opened=SIGN_IN_ROUTES if sign_in else ()),
-        # Present even when closed: otherwise Gradio would add its own, which reflects origins.
-        Middleware(CORSMiddleware, allow_origins=list(config.allowed_origins), **_CORS),
         *api_paths,
         *sign_in,
         Middleware(EventMiddleware, admission=admission),
