@@ -23,7 +23,7 @@ from tests.command_line import members_file
 def test_variables_win_over_the_file(tmp_path: Path) -> None:
     path = members_file(tmp_path, "server: {port: 1, max_running: 3}\n")
     environ = {
-        "GAC_CACHE": "/c",
+        "GAC_CACHE": "~/c",
         "GAC_DATABASE_URL": "sqlite:///x",
         "GAC_HOST": "0.0.0.0",  # noqa: S104
         "GAC_PORT": "8000",
@@ -34,7 +34,7 @@ def test_variables_win_over_the_file(tmp_path: Path) -> None:
     assert (config.server.host, config.server.port, config.server.max_running) == ("0.0.0.0", 8000, 3)  # noqa: S104
     assert config.server.trusted_hosts == ("a.example", "b.example")
     assert config.server.trusted_proxies == ("192.0.2.1",)
-    assert (cache_dir(config), database_url(config)) == (Path("/c"), "sqlite:///x")
+    assert (cache_dir(config), database_url(config)) == (Path.home() / "c", "sqlite:///x")
 
 
 def test_a_space_listens_where_its_proxy_looks() -> None:
