@@ -137,6 +137,9 @@ def without_folders(message: str) -> str:
 class GacError(Exception):
     """Base of all errors raised on purpose."""
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Exception.__new__, (type(self), *self.args), self.__dict__  # `__init__` may take other arguments
+
     @property
     def told(self) -> str:
         """What the page says: a phrase, if there is one."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import copy
 import json
+import pickle
 import re
 from html.parser import HTMLParser
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from gac_app.decoding.rules import REGISTRIES
-from gac_app.errors import BusyError, Phrase, RequestError, packed, too_long, unpacked, without_folders
+from gac_app.errors import BusyError, MemberError, Phrase, RequestError, packed, too_long, unpacked, without_folders
 from gac_app.evaluation.metrics.consistency import word_sets
 from gac_app.folders import CONFIGS_DIR, STATIC_DIR
 from gac_app.services.lab.studies import STUDIES
@@ -170,6 +171,9 @@ def test_an_error_tells_the_page_its_phrase() -> None:
     assert RequestError("prompt", Phrase("Enter a prompt.")).told == "Enter a prompt."
     assert str(RequestError("prompt", Phrase("Enter a prompt."))) == "prompt: Enter a prompt."
     assert RequestError("max_turns", "expected a number").told == "Max turns: expected a number"
+    for error in (RequestError("prompt", too_long(2, 1)), MemberError("a", "timeout", "late")):
+        copied = pickle.loads(pickle.dumps(error))  # noqa: S301 (as another process gets it)
+        assert (str(copied), copied.told, vars(copied)) == (str(error), error.told, vars(error))
     busy = BusyError(Phrase("{study}: {why}", study=Phrase("Benchmark"), why=too_long(2, 1)))
     assert packed(without_folders(busy.told)) == packed(busy.told), "what is in it stays a phrase too"
 
