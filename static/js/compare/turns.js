@@ -39,8 +39,7 @@ class Turns {
     list.replaceChildren(...all.map((turn) => this.item(turn)));
     const shown = list.querySelector("[aria-current]");
     document.body.classList.toggle("gac-shows-earlier", Boolean(shown));
-    if (shown) list.scrollTop = shown.offsetTop - list.offsetTop;
-    else list.scrollTop = list.scrollHeight; // the newest are in sight
+    list.scrollTop = shown ? shown.offsetTop - list.offsetTop : list.scrollHeight; // the newest are in sight
   }
 
   item({ id, deleted, prompt, answer, is_shown: isShown }) {

@@ -79,10 +79,7 @@ export class Votes {
   async takeBack() {
     const { options } = this, reply = await answerTo(this.send(""));
     if (options !== this.options) return;
-    if (reply.error) {
-      this.complain(reply.error);
-      return;
-    }
+    if (reply.error) return this.complain(reply.error);
     clearInterval(this.timer);
     this.outcome = null;
     this.render();

@@ -121,10 +121,7 @@ class WeightsField extends SettingField {
 }
 
 /** Tells of a cleared field, or of what is no number, as null. */
-function numberInput(id, step, min, onChange) {
-  const input = h("input", { type: "number", id, step, min, inputmode: step === 1 ? "numeric" : "decimal",
-    oninput: () => onChange(Number.isNaN(input.valueAsNumber) ? null : input.valueAsNumber) });
-  return input;
-}
+const numberInput = (id, step, min, onChange) => h("input", { type: "number", id, step, min, inputmode: step === 1 ? "numeric" : "decimal",
+  oninput: ({ target: { valueAsNumber: value } }) => onChange(Number.isNaN(value) ? null : value) });
 
 export const FIELD_KINDS = { choice: ChoiceField, number: NumberField, whole: NumberField, share: ShareField, lines: TextField, text: TextField, weights: WeightsField };
