@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gac_app.decoding.contexts import SessionStopped, Wait
@@ -79,6 +79,7 @@ def test_rules_of_whole_distributions_end_at_float32() -> None:
 
 @FEW
 @given(seed=st.integers(0, 200), text=st.text("ab", min_size=1, max_size=8))
+@example(seed=0, text="ab" * 40)  # read in parts
 def test_a_member_alone_scores_by_the_chain_rule(seed: int, text: str) -> None:
     members = toys(seed, 2)
     ensemble = toy_ensemble(members)

@@ -150,9 +150,10 @@ def test_bounds_hold_beside_control_tokens(seed: int, num: int, keeps_control: b
     mapping = VocabMapping(model.vocabulary, union, keeps_control=keeps_control)
     logits_V = model._logits_V([1, 2])
     logits_V[257] = control
-    low_U, high_U = told_of(logits_V, mapping, num, Teller()).bounds_U
+    low_U, high_U = (found := told_of(logits_V, mapping, num, Teller())).bounds_U
     exact_U = mapping.project(logits_V.unsqueeze(0))[0]
     assert bool((low_U <= exact_U + 1e-6).all() and (exact_U <= high_U + 1e-6).all())
+    assert float(exact_U[low_U == 0].sum()) <= found.unseen_mass + 1e-6
 
 
 @pytest.mark.parametrize("how", [{}, {"temperature": 1.0}, {"temperature": 0.7, "top_p": 0.9, "min_p": 0.05}])
