@@ -44,7 +44,7 @@ def described(source: Source, **changes: Any) -> tuple[Config, InHand]:
     members: list[dict[str, Any]] = []
     in_hand: dict[str, tuple[Any, Any]] = {}
     for item in listed:
-        taken = [member["name"] for member in members]
+        taken = [member.get("name", "") for member in members]
         member = _member(item, taken)
         members.append(member)
         if isinstance(item, tuple):

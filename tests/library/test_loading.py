@@ -96,6 +96,7 @@ def test_a_folder_given_comes_before_the_environment_s(source: Any) -> None:
     [
         ([7], "members: got int; expected a source"),
         ([("a", "b")], r"members: got \(str, str\); expected a causal language model"),
+        ([{"source": "random:1"}, "random:2"], "members.0.name: Field required"),
         ({"members": []}, "members: "),
         ({"members": RANDOM, "colour": 1}, "colour: unknown key"),
         ("nowhere.yaml", "cannot be read"),
