@@ -196,26 +196,23 @@ class History:
         """Take back the vote on a run."""
         _judge(self.find(visitor_key, run_id), None, self._store.undo_vote(visitor_key, run_id))
 
-    def delete_run(self, visitor_key: str, run_id: str) -> None:
-        """Delete a run with all its text: in memory, in the database's files, and in the context of later turns.
+    def delete_runs(self, visitor_key: str, run_ids: Sequence[str]) -> None:
+        """Delete runs with all their text: in memory, in the database's files, and in the context of later turns.
+        Missing ones are ignored.
 
         Later turns that are still decoding have read the text, so they are stopped. The conversation continues without
         it.
         """
-        self._delete_run(visitor_key, run_id)
-        self.publish_deletions()
-
-    def _delete_run(self, visitor_key: str, run_id: str) -> None:
         owner = owner_of(visitor_key)
-        with self._runs.changing(owner):
-            doomed = self._drop(self._runs.of(owner), run_id)
-            conversation_id = doomed[0].conversation_id if doomed else self._store.conversation_of(visitor_key, run_id)
-            self._members.forget(owner, conversation_id)
-            try:
+        for run_id in run_ids:
+            with self._runs.changing(owner), suppress(NotFoundError):  # also of one that was never stored
+                doomed = self._drop(self._runs.of(owner), run_id)
+                conversation_id = (
+                    doomed[0].conversation_id if doomed else self._store.conversation_of(visitor_key, run_id)
+                )
+                self._members.forget(owner, conversation_id)
                 settle(self._store.delete_run(visitor_key, run_id))
-            except NotFoundError:
-                if not doomed:  # else it was never stored
-                    raise
+        self.publish_deletions()
 
     def _drop(self, live: Sequence[LiveRun], run_id: str) -> list[LiveRun]:
         """Keep nothing of a run in memory, and stop those of `live` that have read it. Returns it, if it was there."""
@@ -226,13 +223,6 @@ class History:
         for run in readers:
             run.forget_turn(run_id)
         return doomed
-
-    def delete_runs(self, visitor_key: str, run_ids: Sequence[str]) -> None:
-        """Delete several runs, one after another. Missing ones are ignored."""
-        for run_id in run_ids:
-            with suppress(NotFoundError):
-                self._delete_run(visitor_key, run_id)
-        self.publish_deletions()
 
     def delete_conversation(self, visitor_key: str, conversation_id: str) -> list[str]:
         """Delete all runs of a conversation, newest first, and its name. Returns the runs' ids."""

@@ -113,7 +113,7 @@ def test_deleting_drops_what_was_kept(house: House, is_whole_visitor: bool) -> N
     if is_whole_visitor:
         service.history.delete_all(ALICE)
     else:
-        service.history.delete_run(ALICE, mine.id)
+        service.history.delete_runs(ALICE, [mine.id])
     until(lambda: owners_kept(service) == {owner_of(BOB)}, "for the deleted run's sequences to be freed")
     service.history.delete_all(BOB)
     until(lambda: [model.num_held for model in models] == [0, 0])

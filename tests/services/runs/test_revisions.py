@@ -150,7 +150,7 @@ def test_what_cannot_be_the_same_again_is_not_compared(house: House) -> None:
     second = ended(service.start(ALICE, "Second?", SHORT, first.conversation_id))
     again = ended(service.rerun(ALICE, second.id))
     assert service.history.run_before(ALICE, again) is second
-    service.history.delete_run(ALICE, branch.id)
+    service.history.delete_runs(ALICE, [branch.id])
     assert service.history.run_before(ALICE, again) is None, "it has lost a turn"
 
 

@@ -50,7 +50,7 @@ def test_a_stop_ends_and_frees_every_stream(house: House) -> None:
     stored = service._store.load_run(ALICE, run.id)
     assert stored.status == RunStatus.ABORTED
     assert {a.finished.text for a in stored.answers} == set(texts(run).values())
-    service.history.delete_run(ALICE, run.id)  # until then the conversation may go on
+    service.history.delete_runs(ALICE, [run.id])  # until then the conversation may go on
     until(lambda: [model.num_held for model in models] == [0, 0], "for the sequences to be freed")
 
 
@@ -147,7 +147,7 @@ def test_a_later_turn_is_stopped_and_its_reads_forgotten(house: House) -> None:
     first = answer(service, "a very private prompt")
     second = begun(service.start(ALICE, "Second?", LONG, first.conversation_id))
 
-    service.history.delete_run(ALICE, first.id)
+    service.history.delete_runs(ALICE, [first.id])
 
     assert second.over.is_set()
     assert ended(second).status == RunStatus.ABORTED
@@ -175,7 +175,7 @@ def test_a_turn_that_waits_for_a_deletion_begins_afresh(house: House) -> None:
 
     threads: list[threading.Thread] = []
     service._store.delete_run = delete_slowly  # type: ignore[method-assign]
-    service.history.delete_run(ALICE, first.id)
+    service.history.delete_runs(ALICE, [first.id])
     threads[0].join(WAIT_S)
 
     asked = [m.content for m in ended(started[0]).streams["ensemble"].messages if m.role == "user"]
@@ -186,7 +186,7 @@ def test_a_run_that_was_never_stored_is_deleted_all_the_same(service: RunService
     run = answer(service)
     service._store.delete_run(ALICE, run.id).result()  # as if it had been lost
 
-    service.history.delete_run(ALICE, run.id)
+    service.history.delete_runs(ALICE, [run.id])
 
     with pytest.raises(NotFoundError):
         service.history.find(ALICE, run.id)

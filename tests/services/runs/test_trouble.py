@@ -210,7 +210,7 @@ def test_it_is_named_when_opened_or_voted_on_and_can_be_deleted(house: House, ki
     exported = {line["run_id"]: line["status"] for line in house.store().export()}
     assert exported == {run_id: "damaged", whole: "finished"}
 
-    service.history.delete_run(ALICE, run_id)
+    service.history.delete_runs(ALICE, [run_id])
 
     assert [line.run_id for line in listed(service, ALICE)] == [whole]
 
@@ -224,14 +224,14 @@ def test_where_only_steps_are_damaged_the_text_is_shown(house: House, table: str
         list(stream.steps if table == "trace" else stream.outline)
     exported = {line["run_id"]: line["status"] for line in house.store().export()}
     assert exported == {run_id: "damaged" if table == "trace" else "finished", whole: "finished"}
-    service.history.delete_run(ALICE, run_id)
+    service.history.delete_runs(ALICE, [run_id])
 
 
 def test_times_that_are_none_break_no_list(house: House) -> None:
     service, run_id, whole = damaged(house, "UPDATE run SET created_at = 'yesterday' WHERE id = ?")
     assert {line.run_id for line in listed(service, ALICE)} == {run_id, whole}
     assert [line["run_id"] for line in islice(house.store().export(), 3)] == [whole, run_id]
-    service.history.delete_run(ALICE, run_id)
+    service.history.delete_runs(ALICE, [run_id])
 
 
 @pytest.mark.parametrize("whole", [["Second?"], []])

@@ -56,7 +56,7 @@ def test_what_another_server_deleted_is_no_context(house: House) -> None:
     here, there = house.service(slow_models()), house.service()
     first = ended(here.start(ALICE, "Remember 7412", SHORT))
     second = ended(here.start(ALICE, "And then?", SHORT, first.conversation_id))
-    there.history.delete_run(ALICE, first.id)
+    there.history.delete_runs(ALICE, [first.id])
     third = ended(here.start(ALICE, "Go on", SHORT, first.conversation_id))
     assert [turn.prompt for turn in third.turns] == ["And then?"]
     assert "7412" not in repr([stream.messages for run in (second, third) for stream in run.streams.values()])

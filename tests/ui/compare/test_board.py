@@ -139,7 +139,7 @@ def test_tokens_are_written_for_one_after_the_other(service: RunService, monkeyp
 
 def test_a_run_that_was_deleted_has_no_tokens_any_more(service: RunService) -> None:
     stream = service.history.find(KEY, RUN).streams["ensemble"]
-    service.history.delete_run(KEY, RUN)
+    service.history.delete_runs(KEY, [RUN])
     with pytest.raises(NotFoundError):
         list(stream.outline)
     with pytest.raises(NotFoundError):

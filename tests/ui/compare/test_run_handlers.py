@@ -179,7 +179,7 @@ def test_versions_are_no_turns_and_the_shown_one_goes_on(service: RunService) ->
         assert update[1] == "[]", "no version is an earlier turn"
     later = collect(handlers.run(KEY, older[2], "and then?", {}))[0]
     assert [turn["id"] for turn in json.loads(later[1])] == [run_id_of(first)]
-    service.history.delete_run(KEY, run_id_of(first))
+    service.history.delete_runs(KEY, [run_id_of(first)])
     more = collect(handlers.on("regenerate")(event(key=KEY, run=run_id_of(later), stream="ensemble")))[0]
     header = json.loads(more[0].splitlines()[0])["run"]
     assert header["versions"] == [run_id_of(later), run_id_of(more)], "which answer another prompt than `again`"
