@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 from gac_app.decoding.trace import Event, FinishedEvent, TokenEvent
 from gac_app.services.members import namespace_of
 from gac_app.services.origin import ORIGIN
-from gac_app.services.runs.views import WAITING, RunView, StreamView, alone_in, is_over
+from gac_app.services.runs.views import WAITING, RunView, StreamView, alone_in
 from gac_app.settings import Settings
 from gac_app.storage import Swap, Turn
 
@@ -222,11 +222,6 @@ class LiveRun(RunView):
         """Wait for the change that makes a condition true, at most `timeout_s`. Returns whether it is true."""
         with self._changed:
             return bool(self._changed.wait_for(is_so, timeout_s))
-
-
-def is_elsewhere(run: RunView) -> bool:
-    """Whether another server answers a run."""
-    return not isinstance(run, LiveRun) and not is_over(run)
 
 
 @asynccontextmanager

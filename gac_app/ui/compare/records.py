@@ -22,7 +22,7 @@ from typing import Any
 
 from gac_app.decoding.trace import FinishedEvent, StepOutline, is_changed
 from gac_app.services.runs.comparison import compare_streams
-from gac_app.services.runs.live_run import LiveRun, is_elsewhere
+from gac_app.services.runs.live_run import LiveRun
 from gac_app.services.runs.runs import RunView
 from gac_app.services.runs.views import BESIDE, ENSEMBLE, StreamView, is_over
 from gac_app.settings import Settings
@@ -79,7 +79,7 @@ class RunLines:
         lines += self._fork_lines()
         if is_last:
             run = self._run
-            status = ELSEWHERE if is_elsewhere(run) else run.status
+            status = run.status if isinstance(run, LiveRun) or is_over(run) else ELSEWHERE
             lines.append({"done": {"status": status, "saved": run.is_saved, "outcome": run.outcome}})
         self._text += "".join(page_line(line) for line in lines)
         return self._text
