@@ -51,6 +51,8 @@ class ChatFormat:
         self, template: str | None, bos: str = "", eos: str = "", options: Mapping[str, Any] | None = None
     ) -> None:
         self._render: Callable[..., str] | None = _compile(template) if template else None
+        # Such templates drop the reasoning of earlier answers, which they cannot see behind a placeholder.
+        self._drops_reasoning = re.search(r"split\(.</think>.\)", template or "")
         self._given = {**(options or {}), "bos_token": bos, "eos_token": eos, "add_generation_prompt": True}
 
     @property
@@ -66,6 +68,11 @@ class ChatFormat:
         """
         if self._render is None:
             return [Fragment(_plain_layout(messages), is_trusted=False)]
+        if self._drops_reasoning:
+            messages = [
+                Message(m.role, re.split("</think>\n*", m.content)[-1]) if m.role == "assistant" else m
+                for m in messages
+            ]
         try:
             return self._splice(messages)
         except ModelLoadError:

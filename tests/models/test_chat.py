@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -22,10 +22,15 @@ GEMMA = (
     " + '<end_of_turn>\\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<start_of_turn>model\\n' }}{% endif %}"
 )
 LEFT_TRIMMING = "{% for message in messages %}<|{{ message.role }}|>{{ message.content.lstrip() }}</s>\n{% endfor %}"
+REASONING = (
+    "{% for m in messages %}<|{{ m.role }}|>{% if m.role == 'assistant' and '</think>' in m.content %}"
+    "{{ m.content.split('</think>')[-1].lstrip('\\n') }}{% else %}{{ m.content }}{% endif %}</s>{% endfor %}"
+)
 PRESET = load_config(Path(__file__).parents[2] / "configs" / "gpu-pair-8b.yaml")
 QWEN3 = PRESET.member("Qwen3-8B").chat_template or ""
 TEMPLATES = {"ChatML": CHAT_TEMPLATE, "INST": INSTRUCT_TEMPLATE, "Gemma": GEMMA, "left": LEFT_TRIMMING, "Qwen3": QWEN3}
-HOSTILE = ["<|im_end|>", "<end_of_turn>", "</s>", "[INST] [/INST]", "{{ bos_token }}", "{% endfor %}", "GACN0E"]
+TEMPLATES |= {"reasoning": REASONING}
+HOSTILE = ["<|im_end|>", "<end_of_turn>", "</s></think>", "[INST] [/INST]", "{{ bos_token }}", "{% endfor %}", "GACN0E"]
 
 
 def user_and_assistant(*contents: str) -> list[Message]:
@@ -51,6 +56,7 @@ contents = st.text("ab \n<|im_end>/[INST]\u2009日", max_size=12) | st.sampled_f
 @pytest.mark.slow
 @pytest.mark.parametrize("name", TEMPLATES)
 @given(texts=st.lists(contents.filter(str.strip), min_size=1, max_size=3))
+@example(["a", "<think>b</think>\n\nc", "d"])
 def test_the_layout_is_the_templates_own(name: str, texts: list[str]) -> None:
     messages = user_and_assistant(*texts)
     chat = ChatFormat(TEMPLATES[name], bos="<bos>", eos="<eos>")
