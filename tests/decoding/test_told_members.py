@@ -199,12 +199,15 @@ def test_a_long_answer_is_not_gone_through_for_each_token() -> None:
     assert (bool(distribution.probs_U.any()), len(num_reads) < 20) == (True, True)
 
 
-def test_only_the_tokens_in_doubt_are_asked_about() -> None:
-    teller = Teller(most_wanted=9)  # of "the", the second id of "a", and the control token
-    models: list[Model] = [FixedModel("a", SURE), FixedModel("b", {b"the": 0.1, b"of": 0.2, b"a": 0.7})]
-    ensemble, how = told(models, [0, 1], [Teller(), teller]), {"alignment": "paper", "max_new_tokens": 1}
-    steps, _ = decoded(ensemble, weights={"a": 0.448, "b": 0.552}, **how)
-    assert (steps[0].token, teller.asked, steps[0].members[1].num_told) == (b"the", [1, -3], 4)
+@pytest.mark.parametrize("how", [{}, {"mode": "gate"}])
+def test_only_the_tokens_in_doubt_are_asked_about(how: dict[str, Any]) -> None:
+    teller = Teller(most=2, most_wanted=9)  # of "the" and the control token
+    likely = {"a": {b"the": 0.9, b"of": 0.06, b"an": 0.04}, "b": {b"the": 0.1, b"of": 0.2, b"an": 0.7}}
+    ensemble = told([FixedModel(*one) for one in likely.items()], [0, 2], [Teller(), teller])
+    how = {"gate": "b", "threshold": 0.9, "weights": {"a": 0.44, "b": 0.56}, "max_new_tokens": 12, **how}
+    steps, _ = decoded(ensemble, alignment="paper", **how)
+    assert {(step.token, step.members[0].num_told) for step in steps} == {(b"the", 4)}
+    assert set(teller.asked) == {2, -2}
 
 
 def test_a_limit_leaves_a_guess_that_is_marked() -> None:

@@ -71,7 +71,8 @@ class Members:
                 asked = [member_steps[context.name].distribution for context in first if context.name in member_steps]
                 decision = rules.gate.decision_on(asked, is_stable=self._is_stable)
                 if decision.is_open and others:
-                    self.tell_likely((self._union.token(token_id), prob) for token_id, prob in asked[0].top_k(TOP_K))
+                    top = asked[0].estimate.top_k(TOP_K)
+                    self.tell_likely((self._union.token(token_id), prob) for token_id, prob in top)
                     member_steps |= self._collect(others)
                 if not drawn or not decision.is_open:
                     return member_steps, decision
