@@ -199,7 +199,7 @@ def test_a_long_answer_is_not_gone_through_for_each_token() -> None:
     assert (bool(distribution.probs_U.any()), len(num_reads) < 20) == (True, True)
 
 
-@pytest.mark.parametrize("how", [{}, {"mode": "gate"}])
+@pytest.mark.parametrize("how", [{}, {"mode": "gate"}, {"speculation": "on"}, {"mode": "gate", "speculation": "on"}])
 def test_only_the_tokens_in_doubt_are_asked_about(how: dict[str, Any]) -> None:
     teller = Teller(most=2, most_wanted=9)  # of "the" and the control token
     likely = {"a": {b"the": 0.9, b"of": 0.06, b"an": 0.04}, "b": {b"the": 0.1, b"of": 0.2, b"an": 0.7}}

@@ -173,9 +173,9 @@ class MemberContext:
         return max(num_unread, len(self.reads.sequence.prompt) + len(ids) - len(self.reads.sequence.ids))
 
     def distribution_at(self, place: int) -> TokenDistribution | None:
-        """The member's distribution at a place of the draft; None if it is not read yet."""
+        """The member's distribution at a place of the draft, or an estimate of it; None if it is not read yet."""
         places, unread = self._known()
-        return places[place].distribution() if place < len(places) - bool(unread) else None
+        return places[place].distribution().estimate if place < len(places) - bool(unread) else None
 
     def has_room_for(self, token_id: int) -> bool:
         """Whether the context can hold one more draft token, wherever the member's tokens end."""
