@@ -24,13 +24,13 @@ class Teller:
         most: tokens that it tells at most.
         most_wanted: single tokens that it tells of at once.
         asked: how many tokens it was asked for, each time; minus how many single ones it was asked about.
-        fails: at every question but a step's first.
+        num_answered: questions; all later ones fail but a step's first.
     """
 
     most: float = math.inf
     most_wanted: float = 0
     asked: list[int] = field(default_factory=list)
-    fails: bool = False
+    num_answered: float = math.inf
 
     def tell(self, logprobs_V: torch.Tensor, num: int) -> Told:
         self.note(num)
@@ -41,7 +41,7 @@ class Teller:
 
     def note(self, num: int) -> None:
         self.asked.append(num)
-        if self.fails and num != self.asked[0]:
+        if len(self.asked) > self.num_answered and num != self.asked[0]:
             raise MemberError("b", "exception", "planned")
 
 

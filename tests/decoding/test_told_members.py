@@ -23,7 +23,7 @@ from gac_app.models.base import Model
 from gac_app.models.random_model import RandomModel
 from gac_app.vocab.mapping import VocabMapping
 from gac_app.vocab.union import UnionVocabulary
-from tests.decoding.answers import LETTERS, decoded
+from tests.decoding.answers import EVERY_STEP, LETTERS, decoded
 from tests.decoding.toy import ToyModel, toys
 from tests.examples import FEW
 from tests.fakes import FixedModel, config_of, ensemble_of
@@ -222,7 +222,7 @@ def test_a_limit_leaves_a_guess_that_is_marked() -> None:
 
 @pytest.mark.parametrize("policy", ["stop", "drop"])
 def test_a_second_question_may_fail(policy: str) -> None:
-    teller = Teller(fails=True)
+    teller = Teller(num_answered=0)
     models: list[Model] = [FixedModel("a", SURE), FixedModel("b", {b"of": 0.5, b"the": 0.3, b"a": 0.2})]
     steps, finished = decoded(told(models, [0, 1], [Teller(), teller]), max_new_tokens=2, on_member_failure=policy)
     if policy == "stop":
@@ -234,16 +234,28 @@ def test_a_second_question_may_fail(policy: str) -> None:
 def test_a_question_about_what_a_schema_allows_may_fail() -> None:
     """It is asked of a member that agreed and takes no part; the step that is made again writes its token once."""
     models: list[Model] = [FixedModel("a", {b"1": 0.9, b"2": 0.1}), FixedModel("b", {b"1": 0.6, b"2": 0.4})]
-    ensemble = told(models, [0, 2], [Teller(), Teller(fails=True)])
+    ensemble = told(models, [0, 2], [Teller(), Teller(num_answered=0)])
     how = {"mode": "agreement", "json_schema": {"enum": [11]}, "max_new_tokens": 2, "on_member_failure": "drop"}
     steps, _ = decoded(ensemble, **how)
     assert [(step.token, step.dropped) for step in steps] == [(b"1", ("b",))] * 2
 
 
+def test_whichever_question_fails_no_token_is_lost() -> None:
+    """Some are asked as a token is fed, after others have read it."""
+    models: list[Model] = [ToyModel(f"m{i}", toy) for i, toy in enumerate(toys(2, 2, LETTERS, num_words=30))]
+    for num_answered in range(20):
+        ensemble = told(models, [0, 2], [Teller(), Teller(most_wanted=1000, num_answered=num_answered)])
+        settings = ensemble.config.settings_from({**EVERY_STEP, "on_member_failure": "drop"})
+        session = ensemble.session("ab é", settings, raw=True)
+        *_, finished = session.events()
+        assert isinstance(finished, FinishedEvent)
+        assert finished.text == session.contexts["m0"].text.written.decode(errors="replace")
+
+
 @pytest.mark.parametrize("names", [("a", "v"), ("a", "b", "v"), ("a", "v", "b")])
 def test_a_view_whose_server_fails_is_dropped_itself(names: tuple[str, ...]) -> None:
     models: list[Model] = [FixedModel("a", SURE), FixedModel("b", {b"of": 0.5, b"the": 0.3, b"a": 0.2})]
-    members = told(models, [0, 1], [Teller(), Teller(fails=True)]).members
+    members = told(models, [0, 1], [Teller(), Teller(num_answered=0)]).members
     members["v"] = ViewMember(members["b"], MemberConfig(name="v", source="random:0"))
     ensemble = Ensemble([members[name] for name in names], config_of(names))
     steps, _ = decoded(ensemble, max_new_tokens=2, on_member_failure="drop")

@@ -93,13 +93,18 @@ class Members:
             context.text.likely = likely
 
     def feed(self, token_id: int, partial: Collection[str]) -> dict[str, tuple[bytes, ...]]:
-        """Feed the token to every member. Returns the pieces of members that spell it otherwise, by name.
+        """Feed the token to every member; one that fails is dropped, and the others have it. Returns the pieces of
+        members that spell it otherwise, by name.
 
         Args:
             partial: names of the members whose token may go on beyond this one.
         """
-        token = self._union.token(token_id)
-        fed = {name: context.feed(token_id, is_partial=name in partial) for name, context in self.alive.items()}
+        token, fed = self._union.token(token_id), {}
+        for name, context in [*self.alive.items()]:
+            try:
+                fed[name] = context.feed(token_id, is_partial=name in partial)
+            except MemberError as error:
+                self._drop(error)
         self._speculator.feed(token_id)
         spellings = {name: pieces for name, pieces in fed.items() if token and pieces != (token,)}
         self._is_stable = not spellings
