@@ -15,6 +15,7 @@ from gac_app.decoding.alignment import boundary_conflicts
 from gac_app.decoding.distribution import TokenDistribution, partial_distribution
 from gac_app.decoding.distribution.partial_distribution import Told
 from gac_app.decoding.ensemble import Ensemble
+from gac_app.decoding.loop.session import Branch
 from gac_app.decoding.member import InlineMember, Member
 from gac_app.decoding.trace.events import FinishedEvent, FinishReason, StepTrace
 from gac_app.decoding.view import ViewMember
@@ -221,10 +222,12 @@ def test_a_limit_leaves_a_guess_that_is_marked() -> None:
 
 
 @pytest.mark.parametrize("policy", ["stop", "drop"])
-def test_a_second_question_may_fail(policy: str) -> None:
+@pytest.mark.parametrize(("branch", "rule"), [(None, "mean"), (Branch(token=b"the"), "geometric")])
+def test_a_second_question_may_fail(branch: Branch | None, rule: str, policy: str) -> None:
     teller = Teller(num_answered=0)
     models: list[Model] = [FixedModel("a", SURE), FixedModel("b", {b"of": 0.5, b"the": 0.3, b"a": 0.2})]
-    steps, finished = decoded(told(models, [0, 1], [Teller(), teller]), max_new_tokens=2, on_member_failure=policy)
+    how = {"combine": rule, "max_new_tokens": 2, "on_member_failure": policy}
+    steps, finished = decoded(told(models, [0, 1], [Teller(), teller]), branch, **how)
     if policy == "stop":
         assert (finished.reason, finished.detail) == (FinishReason.ERROR, "b: planned")
     else:

@@ -67,7 +67,6 @@ class DecodingSession:
         self._digest = StepDigest(rules.settings)
         self._is_reproducible = is_reproducible
         self._num_tokens = 0
-        self._num_replayed = 0
         self._num_ensembled = 0
         self._reason: FinishReason | None = None
         self._detail = ""
@@ -182,8 +181,10 @@ class DecodingSession:
         is_led = forced is None and next(iter(view.mixture.distributions)) == self._settings.gate
         gates_sampler = rules.sampler.fork() if is_led and not rules.sampler.is_constrained else None
         allowed_U = rules.sampler.allowed_U() if self._is_aligned else None
-        # May ask a server, and fail: before anything is noted, since the step is made again then.
+        # These may ask a server, and fail: before anything is noted, since the step is made again then.
         allowed = {name: step.distribution.masked(allowed_U) for name, step in view.asked.items()}
+        if forced is not None:
+            view.mixture.estimate.prob_of(forced)
         rules.sampler.note(token_id)
         partial, evidence = self._members.without_failing(lambda: self._meaning_of(token_id, view, allowed))
         is_shared = all(surely_ends(allowed[name], token_id, prob) for name, prob in partial.items())
@@ -244,7 +245,6 @@ class DecodingSession:
         asked = [*first, *(others if step.is_ensembled else ())]
         if others and step.is_ensembled:
             self._members.tell_likely((candidate.token, candidate.prob) for candidate in step.members[0].top)
-        self._num_replayed += 1
         if self._is_aligned and (step.is_partial or not all(context.can_skip_forward() for context in asked)):
             spellings = self._look_choose_and_feed(token_id)[1]["spellings"]
         else:
@@ -292,7 +292,7 @@ class DecodingSession:
             is_at_odds=isinstance(self.failure, ConstraintError),
             digest=self._digest.hex,
             is_reproducible=self._is_reproducible,
-            num_replayed=self._num_replayed,
+            num_replayed=min(self._num_tokens, len(self._branch.steps)),
         )
 
     def _id_of(self, token: bytes) -> int:
