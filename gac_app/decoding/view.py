@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gac_app.decoding.member import Member, Prompt, SharingMember
+from gac_app.errors import MemberError
 from gac_app.member_config import MemberConfig
 from gac_app.models.message import Message
 from gac_app.models.sequence import KVSequence, Share
@@ -37,7 +38,10 @@ class ViewMember(SharingMember):
 
     def open(self, ids: list[int], share: Share, namespace: str = "", *, is_reproducible: bool = False) -> KVSequence:
         own = f"{namespace}/{self.name}" if namespace else ""
-        return super().open(ids, share, own, is_reproducible=is_reproducible)
+        try:
+            return super().open(ids, share, own, is_reproducible=is_reproducible)
+        except MemberError as error:
+            raise MemberError(self.name, error.kind, error.message) from error
 
     def forget(self, namespace: str) -> None:
         """Nothing is kept here: the base forgets the namespaces below this one too."""

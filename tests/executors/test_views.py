@@ -137,6 +137,13 @@ def test_a_view_of_a_failed_member_does_not_mend_it() -> None:
     assert ViewMember(base, config.members[1]).why_unready(WAIT_S) == base.failure == "gone"
 
 
+def test_a_view_without_room_fails_as_itself() -> None:
+    """Its prompt is weighed in a sequence of its own."""
+    config = config_with(*VIEWS, weights="prompt-perplexity", members=["terse", "shown"])
+    ensemble = unite([FakeModel("a", 1, max_sequences=2)], config, InlineMember, devices_disjoint=False)
+    assert finished_of(ensemble).detail.startswith("terse: holds as many sequences as it can")
+
+
 def test_views_of_a_study_are_stopped_with_their_member(ensemble: Ensemble) -> None:
     study, stop = in_background(ensemble)
     assert finished_of(study).text == finished_of(ensemble).text
