@@ -51,9 +51,7 @@ class _Reader(GGUFReader):  # type: ignore[misc]
             if length > _MOST_ITEMS:
                 start = orig_offs + struct.calcsize("<IQ")
                 return self._end_of(start, GGUFValueType(kind), length) - orig_offs, [], [], [GGUFValueType.ARRAY]
-        parts: Callable[[int, int], Any] = super()._get_field_parts
-        found: tuple[int, list[Any], list[int], list[GGUFValueType]] = parts(orig_offs, raw_type)
-        return found
+        return super()._get_field_parts(orig_offs, raw_type)  # type: ignore[no-any-return]
 
     def _end_of(self, start: int, kind: GGUFValueType, length: int) -> int:
         if kind is not GGUFValueType.STRING:

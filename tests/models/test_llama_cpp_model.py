@@ -205,12 +205,12 @@ def test_gemmas_vocabulary_and_plain_layout(real: LlamaCppModel) -> None:
 _OPEN_AT_ONCE = """
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
-from gac_app.models.llama_cpp.library import library
+from gac_app.models.llama_cpp.library import _open_library, library
 
 barrier = Barrier(8)
 with ThreadPoolExecutor(8) as pool:
-    opened = list(pool.map(lambda _: (barrier.wait(), library())[1], range(8)))
-print(len({id(library) for library in opened}))
+    list(pool.map(lambda _: (barrier.wait(), library()), range(8)))
+print(_open_library.cache_info().misses)
 """
 
 

@@ -99,13 +99,10 @@ def plan(members: Sequence[MemberConfig], devices: Devices, needs: Mapping[str, 
     own = [member for member in members if not member.of]
     if len(own) < len(members):
         placed = plan(own, devices, needs)
-        of_views = {
-            m.name: replace(placed.placements[m.of], size_bytes=0, limits={}, taken={}) for m in members if m.of
-        }
-        found = placed.placements | of_views
-        return replace(
-            placed, placements={member.name: found[member.name] for member in members}, devices_disjoint=False
-        )
+        at = {member.name: placed.placements[member.of or member.name] for member in members}
+        for view in (member.name for member in members if member.of):
+            at[view] = replace(at[view], size_bytes=0, limits={}, taken={})
+        return replace(placed, placements=at, devices_disjoint=False)
     known = {member.name: (needs or {}).get(member.name) or _estimated(member) for member in own}
     allocations = Allocations(own, devices, known, is_whole=True)
     if allocations.refusals:

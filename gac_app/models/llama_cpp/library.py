@@ -21,7 +21,6 @@ from gac_app.models.derived import derived
 
 BINDING = "llama-cpp-py-sync"
 PROBE_TIMEOUT_S = 120
-_log_callback: Any = None  # C keeps a pointer to it, so it must live as long as the library
 _once = threading.Lock()  # members load in parallel: a second callback would free the first while C calls it
 
 
@@ -36,22 +35,21 @@ class ProbeCrashed(ModelLoadError):  # noqa: N818 (it happened to the child)
 def library() -> tuple[Any, Any]:
     """(ffi, lib), loaded once, with its log silenced. Raises LlamaCppMissingError if there is no usable wheel."""
     with _once:
-        return _open_library()
+        return _open_library()[:2]
 
 
 @cache
-def _open_library() -> tuple[Any, Any]:
-    global _log_callback
+def _open_library() -> tuple[Any, Any, Any]:
     try:
         from llama_cpp_py_sync._cffi_bindings import get_ffi, get_lib
 
         ffi, lib = get_ffi(), get_lib()
     except (ImportError, OSError, RuntimeError) as error:
         raise LlamaCppMissingError(f"llama.cpp is not available on this machine: {error}") from error
-    _log_callback = ffi.callback("void(enum ggml_log_level, const char *, void *)", lambda level, text, data: None)
-    lib.llama_log_set(_log_callback, ffi.NULL)
+    silent = ffi.callback("void(enum ggml_log_level, const char *, void *)", lambda level, text, data: None)
+    lib.llama_log_set(silent, ffi.NULL)
     lib.llama_backend_init()
-    return ffi, lib
+    return ffi, lib, silent  # C keeps a pointer to it, so it must live as long as the library
 
 
 def load_weights(path: Path, *, vocab_only: bool = False) -> Any:

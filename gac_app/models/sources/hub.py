@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from gac_app.errors import ModelLoadError
 from gac_app.member_config import MemberConfig
@@ -16,9 +16,7 @@ SCHEME = "hub"
 ANSWER_S = 5.0  # seconds to wait for the Hub's first answer about a file
 PICKLES = ("*.bin", "*.pt", "*.pth")
 _SOURCE = re.compile(r"hub:(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?(#(?P<path>.+))?")
-_WEIGHTS = ("*.safetensors",)
 _SAFE_FILES = ("*.json", "*.jinja", "*.model", "*.txt", "*.tiktoken")
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +69,14 @@ def fetch_repository(text: str, member: MemberConfig, cache_dir: Path, progress:
     wanted = _wanted(source, member, cache_dir)
     blobs = cache_dir / "hub" / f"models--{source.repo.replace('/', '--')}" / "blobs"
 
-    def download() -> tuple[Path, int]:
+    def download() -> Path:
         total = sum(info.file_size for info in snapshot_download(**wanted, dry_run=True))
         with watched(blobs, lambda: total, progress):
-            return Path(snapshot_download(**wanted)), total
+            path = Path(snapshot_download(**wanted))
+        progress(Progress(total, total))
+        return path
 
-    path, total = _asked(source, download)
-    progress(Progress(total, total))
-    return path
+    return _asked(source, download)
 
 
 def fetch(text: str, folder: Path, progress: ProgressCallback) -> Path:
@@ -102,7 +100,7 @@ def fetch(text: str, folder: Path, progress: ProgressCallback) -> Path:
 
 
 def _wanted(source: HubSource, member: MemberConfig, cache_dir: Path) -> dict[str, Any]:
-    weights = () if member.is_elsewhere else (*_WEIGHTS, *(PICKLES * member.allow_pickle))
+    weights = () if member.is_elsewhere else ("*.safetensors", *(PICKLES * member.allow_pickle))
     patterns = [*weights, *_SAFE_FILES, *(("*.py",) * member.allow_remote_code)]
     return {
         "repo_id": source.repo,
@@ -112,7 +110,7 @@ def _wanted(source: HubSource, member: MemberConfig, cache_dir: Path) -> dict[st
     }
 
 
-def _asked(source: HubSource, download: Callable[[], _T]) -> _T:
+def _asked(source: HubSource, download: Callable[[], Path]) -> Path:
     """The result of `download`, with the library's errors turned into ours and without progress bars."""
     from huggingface_hub.errors import HFValidationError, HTTPError
     from huggingface_hub.utils import disable_progress_bars
@@ -131,9 +129,7 @@ def _error(source: HubSource, error: Exception) -> ModelLoadError:
         error = error.__cause__
     said = f"({type(error).__name__}: {next(iter(str(error).splitlines()), '')})"
     reasons = {  # by kind, an error's own before those that it inherits from
-        errors.GatedRepoError: (
-            "this repository asks for permission: accept its terms on huggingface.co and set HF_TOKEN"
-        ),
+        errors.GatedRepoError: "a gated repository: accept its terms on huggingface.co and set HF_TOKEN",
         errors.RepositoryNotFoundError: "no such repository on huggingface.co, or a private one (then set HF_TOKEN)",
         errors.RevisionNotFoundError: "the repository has no such revision",
         errors.RemoteEntryNotFoundError: "the repository has no such file",
