@@ -69,7 +69,5 @@ class FedText:
 
     def caught_up(self) -> tuple[Covers, bytes]:
         """A copy of the covers after `catch_up`, and the incomplete character, without changing anything."""
-        covers = self.covers.fork()
-        return covers, covers.resync(
-            bytes(self.pending_bytes), self.likely
-        ) if self.pending_bytes else self.incomplete_utf8
+        covers, missed = self.covers.fork(), bytes(self.pending_bytes)
+        return covers, covers.resync(missed, self.likely) if missed else self.incomplete_utf8

@@ -157,10 +157,7 @@ class SequenceReads:
 
     def _giving(self, ids: IdsN) -> _Read | None:
         """The read under way that gives the distribution after these ids."""
-        for read in self._under_way:
-            if read.gives(ids):
-                return read
-        return None
+        return next((read for read in self._under_way if read.gives(ids)), None)
 
     def _begin(self, ids: IdsN, num_logits: int) -> _Read:
         request = ForwardRequest(self.sequence, self.sequence.prompt + ids, num_logits)

@@ -165,12 +165,7 @@ class DecodingSession:
 
     def _look_choose_and_feed(self, forced: int | None, num_left: int = 0) -> tuple[StepView, dict[str, Any]]:
         """Both halves of a step, without the members that fail."""
-
-        def both_halves() -> tuple[StepView, dict[str, Any]]:
-            view = self.look(num_left)
-            return view, self._choose_and_feed(view, forced)
-
-        return self._members.without_failing(both_halves)
+        return self._members.without_failing(lambda: (view := self.look(num_left), self._choose_and_feed(view, forced)))
 
     def _choose_and_feed(self, view: StepView, forced: int | None) -> dict[str, Any]:
         """The second half. If choosing fails, the step is made again without the member that failed; once the token is
@@ -232,8 +227,7 @@ class DecodingSession:
             partial = partial_probs(token_id, asked, self._union, view.mixture.is_conflict(token_id), alone)
         if not partial and (len(known) == 1 or not self._rules.weights.has_memory):
             return partial, {}
-        found = {name: distribution for name, distribution in known.items() if name in alive}
-        return partial, {name: partial[name] if name in partial else d.prob_of(token_id) for name, d in found.items()}
+        return partial, {n: partial[n] if n in partial else d.prob_of(token_id) for n, d in known.items() if n in alive}
 
     @on_one_torch_thread
     def _replay(self, step: StepTrace) -> StepTrace:
