@@ -156,6 +156,16 @@ class Watched:
         self.page.click(".gac-asked .gac-keep summary")
         self.page.click(f".gac-asked button:text-is('{words}')")
 
+    def click(self, selector: str, *, then: str, state: Any = "visible") -> None:
+        click(self.page, selector, then=then, state=state)
+
+    def press(self, key: str, *, then: str) -> None:
+        press(self.page, key, then=then)
+
+    def fill(self, selector: str, value: str, *, then: str, state: Any = "visible") -> None:
+        self.page.fill(selector, value)
+        self.page.wait_for_selector(then, state=state)
+
     def wait_for_end(self) -> None:
         self.page.wait_for_selector("body:not(.gac-is-live)")
 
@@ -168,13 +178,14 @@ class Watched:
         )  # fmt: skip
         return rect["left"] + rect["width"] / 2, rect["top"] + rect["height"] / 2
 
-    def click_token(self, token: int, stream: int = 0) -> None:
+    def click_token(self, token: int, stream: int = 0, *, then: str = "body") -> None:
         """Click a token's mark where it stands, once it is in sight."""
         self.page.evaluate(
             """([token, stream]) => { const { tokens } = document.querySelectorAll('.gac-text')[stream];
             tokens.select(token); tokens.reveal(); tokens.select(null); }""", [token, stream],
         )  # fmt: skip
         self.page.mouse.click(*self.place_of(token, stream))
+        self.page.wait_for_selector(then)
 
     def wait_for_tokens(self, count: int) -> None:
         """Until the ensemble has said so many."""
@@ -221,13 +232,25 @@ class Watched:
         self.page.evaluate("document.activeElement.blur()")
 
 
+def click(page: Page, selector: str, *, then: str, state: Any = "visible") -> None:
+    """Click, and wait for what is there then, or in another `state`."""
+    page.click(selector)
+    page.wait_for_selector(then, state=state)
+
+
+def press(page: Page, key: str, *, then: str, state: Any = "visible") -> None:
+    page.keyboard.press(key)
+    page.wait_for_selector(then, state=state)
+
+
 WITHIN = {"Battle": "Arena", "Leaderboard": "Arena", "Batch": "Experiments", "Lab": "Experiments"}
 
 
-def to_tab(page: Page, name: str) -> None:
-    """Choose a tab, and before it the one that it is within."""
+def to_tab(page: Page, name: str, *, then: str = "body", state: Any = "visible") -> None:
+    """Choose a tab, and before it the one that it is within; and wait for what is there then."""
     for tab in filter(None, (WITHIN.get(name), name)):
         page.click(f"button[role=tab]:visible:text-is('{tab}')")
+    page.wait_for_selector(then, state=state)
 
 
 @pytest.fixture(scope="session")

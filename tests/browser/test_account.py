@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page
 
 from gac_app.services.visitors import owner_of
-from tests.browser.conftest import Opener, Site, Watched, refused, served, to_tab
+from tests.browser.conftest import Opener, Site, Watched, click, refused, served, to_tab
 from tests.browser.test_arena import BOX, to_arena
 from tests.browser.test_axe import all_findings, findings, with_axe
 from tests.server.fake_provider import SECRET, Provider, offering_sign_in, provided
@@ -35,16 +35,14 @@ def offered(tmp_path: Path) -> Iterator[tuple[Site, Provider]]:
 def act(page: Page, shown: str) -> None:
     """Sign in or out by the menu, and wait for what the page then shows."""
     page.click(MENU)
-    page.click(ACT)
-    page.wait_for_selector(f"{MENU}:has-text('{shown}')")
+    click(page, ACT, then=f"{MENU}:has-text('{shown}')")
     page.evaluate("import('gac').then(({ modules }) => modules['page/loaded'].onLoaded(() => null))")
 
 
 def prompts(page: Page) -> list[str]:
     """Of the visitor's History."""
     page.set_viewport_size({"width": 1280, "height": 844})  # else the tab is in a menu
-    to_tab(page, "History")
-    page.wait_for_selector(".gac-run-prompt")
+    to_tab(page, "History", then=".gac-run-prompt")
     return page.locator(".gac-run-prompt").all_inner_texts()
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Error, Page, Route
 
-from tests.browser.conftest import Opener, Server, loading, refused, reload, to_tab
+from tests.browser.conftest import Opener, Server, click, loading, press, refused, reload, to_tab
 from tests.browser.test_axe import all_findings, with_axe
 from tests.ui.planted import PlantedEnsemble
 
@@ -23,8 +23,7 @@ BOX = ".gac-arena-form textarea"
 
 
 def to_arena(page: Page) -> None:
-    to_tab(page, "Battle")
-    page.wait_for_selector(BOX, state="visible")
+    to_tab(page, "Battle", then=BOX)
 
 
 def begin(page: Page, prompt: str = "Where is Paris?") -> None:
@@ -75,16 +74,14 @@ def test_nothing_names_a_contestant_before_the_vote_counts(serve_arena: Server, 
     to_arena(page)
     ask_two(page)
     sources = [page.content()]
-    page.click(".gac-arena-own summary")
-    page.wait_for_selector(".gac-arena-own p:text-is('None')")
+    click(page, ".gac-arena-own summary", then=".gac-arena-own p:text-is('None')")
     sources.append(page.content())
     for text in (*sources, *heard):
         assert "zyx" not in text
     for text in heard:
         assert not re.search(r"member:|every-step|\"winner\"|tokens_per_s", text), text
 
-    page.keyboard.press("2")
-    page.wait_for_selector(".gac-battle-card h3 bdi")
+    press(page, "2", then=".gac-battle-card h3 bdi")
     assert all(name.startswith("zyx") for name in names(page))
     assert any("zyx" in text for text in heard), "the search finds names where they are told"
     assert any("France" in text for text in heard), "the answers themselves were overheard"
@@ -108,8 +105,7 @@ def test_a_battle_by_keyboard_alone(serve_arena: Server, open_page: Opener) -> N
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
     assert page.evaluate("document.activeElement.matches('.gac-arena-told')"), "where the keys of the buttons vote"
-    page.keyboard.press("2")
-    page.wait_for_selector(".gac-arena-told:has-text('Your choice: Answer B')")
+    press(page, "2", then=".gac-arena-told:has-text('Your choice: Answer B')")
     assert page.input_value(BOX) == ""
     page.keyboard.press("1")
     assert page.inner_text(".gac-arena-told") == "Your choice: Answer B", "a vote is final"
@@ -124,12 +120,9 @@ def test_a_battle_by_keyboard_alone(serve_arena: Server, open_page: Opener) -> N
 
     page.locator(".gac-battle-card .gac-text").first.focus()
     page.keyboard.press("ArrowRight")
-    page.keyboard.press("Enter")
-    page.wait_for_selector(".gac-arena .gac-inspector:not([hidden]) .gac-bars")
-    page.keyboard.press("Escape")
-    page.wait_for_selector(".gac-arena .gac-inspector", state="hidden")
-    page.keyboard.press("?")
-    page.wait_for_selector(".gac-keys")
+    press(page, "Enter", then=".gac-arena .gac-inspector:not([hidden]) .gac-bars")
+    press(page, "Escape", then=".gac-arena .gac-inspector", state="hidden")
+    press(page, "?", then=".gac-keys")
 
 
 def test_a_question_to_two_waits_for_the_models(serve_arena: Server, open_page: Opener) -> None:
@@ -143,10 +136,8 @@ def test_a_question_to_two_waits_for_the_models(serve_arena: Server, open_page: 
         page.press(BOX, "Enter")
         page.wait_for_selector(awaits)
         page.wait_for_timeout(700)  # a second click so soon is not meant
-        page.click(".gac-arena-send:text-is('Cancel')")
-        page.wait_for_selector(awaits, state="detached")
-        page.click(".gac-arena-send:text-is('Begin')")
-        page.wait_for_selector(awaits)
+        click(page, ".gac-arena-send:text-is('Cancel')", then=awaits, state="detached")
+        click(page, ".gac-arena-send:text-is('Begin')", then=awaits)
         page.reload()
         to_arena(page)
         page.wait_for_selector(awaits)
@@ -164,8 +155,7 @@ def test_an_early_vote_ends_both_and_tells_names(serve_arena: Server, open_page:
     assert abs(len(left) - len(right)) <= 1, "both are shown at one pace"
     page.evaluate("window.held = []; void (requestAnimationFrame = (draw) => held.push(draw))")
     page.wait_for_function("held.length", polling=50)  # an update comes after the vote
-    page.keyboard.press("1")
-    page.wait_for_selector(".gac-arena-views [value=changes]", state="attached")
+    press(page, "1", then=".gac-arena-views [value=changes]", state="attached")
     page.evaluate("requestAnimationFrame = setTimeout; held.forEach((draw) => draw())")
     assert len(names(page)) == 2
     for text in texts(page):
@@ -191,8 +181,7 @@ def test_reasons_and_a_comment_are_kept_and_axe_is_silent(serve_arena: Server, o
     ask_two(page)
     for width in watched.at_widths(390, 1280):
         assert all_findings(watched) == {}, width
-    page.click(".gac-vote[data-outcome=tie]")
-    page.wait_for_selector(".gac-arena-views [value=changes]", state="attached")
+    click(page, ".gac-vote[data-outcome=tie]", then=".gac-arena-views [value=changes]", state="attached")
     page.click(".gac-arena-reasons summary")
     assert all_findings(watched, ".gac-arena-reasons") == {}
     comment = page.locator(".gac-arena-comment textarea")
@@ -204,8 +193,7 @@ def test_reasons_and_a_comment_are_kept_and_axe_is_silent(serve_arena: Server, o
     comment.fill("Both <b>odd</b>")
     page.wait_for_selector(".gac-arena-reasons:has-text('Saved.')")
     page.wait_for_selector(".gac-battle-card h3 bdi")
-    page.click(".gac-arena-own summary")
-    page.wait_for_selector(".gac-arena-own li")
+    click(page, ".gac-arena-own summary", then=".gac-arena-own li")
     page.fill(BOX, "A draft")
     with page.expect_response(lambda reply: "battle_tokens" in (reply.request.post_data or "")):
         page.click(".gac-arena-own .gac-run-open")
@@ -218,12 +206,10 @@ def test_reasons_and_a_comment_are_kept_and_axe_is_silent(serve_arena: Server, o
     remark = [row["body"] for row in battle["judgements"] if row["kind"] == "remark"][-1]
     assert remark == {"reasons": {"left": ["clear"], "right": ["incorrect"]}, "comment": "Both <b>odd</b>"}
     page.click(".gac-arena-own li .gac-danger")
-    page.click(".gac-arena-own li .gac-danger:text-is('Delete for good?')")
-    page.wait_for_selector(".gac-arena-own p:text-is('None')")
+    click(page, ".gac-arena-own li .gac-danger:text-is('Delete for good?')", then=".gac-arena-own p:text-is('None')")
     page.wait_for_selector(".gac-arena[data-state=empty]")
     ask_two(page, "Second")
-    page.keyboard.press("x")
-    page.wait_for_selector(".gac-arena-told:has-text('Your choice: Both bad')")
+    press(page, "x", then=".gac-arena-told:has-text('Your choice: Both bad')")
     page.wait_for_selector(".gac-arena-views [value=changes]", state="attached")
     page.click(".gac-arena-reasons summary")
     page.check(".gac-arena-reasons [name=left][value=clear]", force=True)
@@ -258,14 +244,11 @@ def test_two_turns_then_others_and_a_reload(serve_arena: Server, open_page: Open
     to_arena(page)
     page.wait_for_selector(".gac-arena-asked:text-is('And Rome?')")
     assert len(texts(page)) == 4
-    page.click(".gac-vote[data-outcome=left]")
-    page.wait_for_selector(".gac-arena-views [value=changes]", state="attached")
+    click(page, ".gac-vote[data-outcome=left]", then=".gac-arena-views [value=changes]", state="attached")
     before = names(page)
-    page.click(".gac-arena [data-act=again]")
-    page.wait_for_selector(".gac-arena-asked:text-is('Where is Paris?')")
+    click(page, ".gac-arena [data-act=again]", then=".gac-arena-asked:text-is('Where is Paris?')")
     answered(page)
-    page.click(".gac-arena [data-act=skip]")
-    page.wait_for_selector(".gac-arena-told:has-text('Skipped')")
+    click(page, ".gac-arena [data-act=skip]", then=".gac-arena-told:has-text('Skipped')")
     page.click(".gac-arena [data-act=again]")
     answered(page)
     begun = list[Route]()
@@ -274,8 +257,7 @@ def test_two_turns_then_others_and_a_reload(serve_arena: Server, open_page: Open
         page.dblclick(".gac-arena [data-act=again]")
     answered(page)
     assert len(begun) == 1
-    page.click(".gac-vote[data-outcome=right]")
-    page.wait_for_selector(".gac-battle-card h3 bdi")
+    click(page, ".gac-vote[data-outcome=right]", then=".gac-battle-card h3 bdi")
     assert len({*before, *names(page)}) >= 2
 
 
@@ -285,8 +267,7 @@ def test_a_host_that_does_not_answer_is_said(serve_arena: Server, open_page: Ope
     to_arena(page)
     page.route("**/queue/join*", lambda route: None)  # never answered
     page.fill(BOX, "Where?")
-    page.click(".gac-arena-send")
-    page.wait_for_selector(".gac-arena .gac-status:has-text('Starting')", state="attached")
+    click(page, ".gac-arena-send", then=".gac-arena .gac-status:has-text('Starting')", state="attached")
     assert page.is_disabled(".gac-arena-send")
     page.clock.fast_forward(21_000)
     page.wait_for_selector(".gac-arena-note:text-is('The server did not answer. Try again.')")

@@ -93,8 +93,7 @@ def test_lines_are_read_with_ease_and_the_inspector_is_beside(serve: Server, ope
 
     def inspector(stream: int = 0) -> list[float]:
         assert not page.page.is_visible(".gac-inspector")
-        page.click_token(1, stream)
-        page.page.wait_for_selector(".gac-inspector .gac-bars")
+        page.click_token(1, stream, then=".gac-inspector .gac-bars")
         return boxes(page, ".gac-inspector")[0]
 
     for index in range(3):
@@ -173,22 +172,19 @@ def test_the_prompt_stays_at_hand_and_a_stopped_answer_goes_on(serve: Server, op
     page.wait_for_tokens(8)
     assert page.page.locator("body.gac-is-live").count() == 1, "nothing typed stops nothing"
     page.page.keyboard.type("next")
-    page.page.keyboard.press("Enter")
-    page.page.wait_for_selector(".gac-asked h2:text-is('next')")
+    page.press("Enter", then=".gac-asked h2:text-is('next')")
     page.wait_for_tokens(8)  # a click that comes sooner is taken for a double click
     page.page.click(".stop-button")
     page.wait_for_end()
     assert page.text(".gac-hint") == ""
     kept, top = page.text(text), boxes(page, ".gac-answers")[0][1]
     ensemble.pause_s = 0.0
-    page.page.click(".gac-ensemble .gac-card-note button:text-is('Continue')")
-    page.page.wait_for_selector(".gac-versions:has-text('2/2')")
+    page.click(".gac-ensemble .gac-card-note button:text-is('Continue')", then=".gac-versions:has-text('2/2')")
     assert page.text(text).startswith(kept), "no word is taken away"
     page.wait_for_end()
     assert len(page.text(text)) > len(kept)
     assert boxes(page, ".gac-answers")[0][1] == top, "what is said of a version has its line"
-    page.page.click("role=button[name='Older version']")
-    page.page.wait_for_selector(".gac-versions:has-text('1/2')")
+    page.click("role=button[name='Older version']", then=".gac-versions:has-text('1/2')")
     assert page.text(text) == kept
     assert page.page.locator(".gac-turns li").count() == 1, "a version is no earlier turn"
     for width in page.at_widths(390, 1280, 1920):

@@ -56,12 +56,10 @@ def test_axe_has_nothing_to_say_of_the_compare_tab(serve: Server, open_page: Ope
         assert all_findings(page, ".gac-board") == {}, width
     page.page.click(".gac-keep summary")
     assert all_findings(page, ".gac-keep") == {}
-    page.page.click(".gac-asked button:text-is('Compare two answers')")
-    page.page.wait_for_selector(".gac-diff[open]")
+    page.click(".gac-asked button:text-is('Compare two answers')", then=".gac-diff[open]")
     assert all_findings(page, ".gac-diff") == {}
     page.page.keyboard.press("Escape")
-    page.click_token(1)
-    page.page.wait_for_selector(".gac-inspector .gac-bars")
+    page.click_token(1, then=".gac-inspector .gac-bars")
     assert all_findings(page, ".gac-inspector") == {}
     for width in page.at_widths(390, 768, 1920, 1280):
         assert page.page.evaluate("document.documentElement.scrollWidth") <= width
@@ -70,8 +68,7 @@ def test_axe_has_nothing_to_say_of_the_compare_tab(serve: Server, open_page: Ope
         assert hard_to_read(page) == {}, view
     page.page.keyboard.press("Escape")
     page.open_settings()
-    page.page.fill("#gac-set-max_new_tokens", "")
-    page.page.wait_for_selector(".gac-field-note.is-fault")
+    page.fill("#gac-set-max_new_tokens", "", then=".gac-field-note.is-fault")
     for width in page.at_widths(1280, 390):
         assert all_findings(page, ".gac-settings") == {}, width
 
@@ -94,8 +91,7 @@ def test_axe_has_nothing_to_say_of_history_and_about(serve: Server, open_page: O
             assert all_findings(page) == {}, (tab, width)
             assert page.page.evaluate("document.documentElement.scrollWidth") <= width
         if tab == "History":
-            page.page.click("[data-act=delete-all]")
-            page.page.wait_for_selector(".gac-dialog[open]")
+            page.click("[data-act=delete-all]", then=".gac-dialog[open]")
             assert all_findings(page, ".gac-dialog") == {}
             page.page.keyboard.press("Escape")
     assert len(set(places)) == 1, "every tab has the same place"

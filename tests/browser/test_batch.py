@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Route
 
 from gac_app.ui.scripts import LATER
-from tests.browser.conftest import CALLS, Opener, Server, Site, reload, to_tab
+from tests.browser.conftest import CALLS, Opener, Server, Site, click, reload, to_tab
 from tests.browser.test_axe import all_findings, with_axe
 
 pytestmark = pytest.mark.browser
@@ -20,16 +20,14 @@ def test_prompts_fill_a_table_with_votes_that_opens_in_compare(lab_site: Site, o
     watched, asked = open_page(lab_site), list[str]()
     page = watched.page
     page.on("request", lambda request: asked.append(request.post_data or ""))
-    to_tab(page, "Batch")
-    page.wait_for_selector(".gac-batch-table th:text-is('Ensemble')", state="attached")
+    to_tab(page, "Batch", then=".gac-batch-table th:text-is('Ensemble')", state="attached")
     assert sum("batch_overview" in body for body in asked) == 1
     page.fill("[name=prompts]", "=1+1?\n<b>Two?</b>")
     silent: dict[str, Any] = {"json": {"error": "Later."}}
     page.route(CALLS, lambda route: (
         route.fulfill(**silent) if "batch_runs" in (route.request.post_data or "") else route.continue_()
     ))  # fmt: skip
-    page.click(".gac-batch .gac-lab-run")
-    page.wait_for_selector(".gac-batch .gac-lab-progress:text-is('2 of 2 done')", state="attached")
+    click(page, ".gac-batch .gac-lab-run", then=".gac-batch .gac-lab-progress:text-is('2 of 2 done')", state="attached")
     page.unroute(CALLS)
     page.wait_for_selector(".gac-batch-table tr:nth-child(2) .gac-vote:text-is('Tie')")
     assert page.inner_text(".gac-batch-table tr:nth-child(2) th .gac-batch-text") == "<b>Two?</b>"
@@ -54,12 +52,10 @@ def test_prompts_fill_a_table_with_votes_that_opens_in_compare(lab_site: Site, o
         assert "<b>Two?</b>" in text
         assert ('"\'=1+1?"' if ending == "csv" else '"=1+1?"') in text, "no spreadsheet takes a prompt for a formula"
     assert [json.loads(line)["vote"] for line in text.splitlines()] == [None, "ensemble"]
-    page.click(".gac-batch-table tr:nth-child(2) button:text-is('Open')")
-    page.wait_for_selector(".gac-asked h2:text-is('<b>Two?</b>')")
+    click(page, ".gac-batch-table tr:nth-child(2) button:text-is('Open')", then=".gac-asked h2:text-is('<b>Two?</b>')")
     page.wait_for_selector(".gac-votes.is-voted")
     reload(page)
-    to_tab(page, "Batch")
-    page.wait_for_selector(".gac-batch-table tr:nth-child(2) button:text-is('Open')")
+    to_tab(page, "Batch", then=".gac-batch-table tr:nth-child(2) button:text-is('Open')")
     with_axe(watched)
     for width in watched.at_widths(1280, 390):
         assert all_findings(watched) == {}, width
@@ -70,10 +66,8 @@ def test_a_batch_is_called_off(lab_site: Site, open_page: Opener) -> None:
     page = open_page(lab_site).page
     to_tab(page, "Batch")
     page.fill("[name=prompts]", "\n".join(f"Question {number}?" for number in range(30)))
-    page.click(".gac-batch .gac-lab-run")
-    page.wait_for_selector(".gac-batch .gac-lab-progress:has-text('of 30 done')")
-    page.click(".gac-batch [data-act=cancel]")
-    page.wait_for_selector(".gac-batch .gac-lab-running", state="hidden")
+    click(page, ".gac-batch .gac-lab-run", then=".gac-batch .gac-lab-progress:has-text('of 30 done')")
+    click(page, ".gac-batch [data-act=cancel]", then=".gac-batch .gac-lab-running", state="hidden")
     assert page.locator(".gac-batch-table td:text-is('cancelled')").count() > 0
 
 

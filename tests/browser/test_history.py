@@ -15,11 +15,9 @@ def with_history(site: Site, open_page: Opener, **options: object) -> Watched:
     page = open_page(site, **options)
     for prompt in ("alpha", "beta"):
         page.ask(prompt)
-    page.page.click("#gac-new")
-    page.page.wait_for_selector(".gac-empty")
+    page.click("#gac-new", then=".gac-empty")
     page.ask("gamma")
-    page.page.click("role=tab[name=History]")
-    page.page.wait_for_selector(".gac-run-prompt:text-is('gamma')")
+    page.click("role=tab[name=History]", then=".gac-run-prompt:text-is('gamma')")
     return page
 
 
@@ -40,8 +38,7 @@ def test_conversations_are_found_named_starred_and_reopened(serve: Server, open_
     assert page.page.is_checked("[aria-label='Choose: gamma']")
     assert page.page.locator(".gac-conversations details[open]").count() == 1
     page.page.uncheck("[aria-label='Choose: gamma']")
-    page.page.fill(".gac-search", "bet")
-    page.page.wait_for_selector(".gac-conversation-head:has-text('1 of 2 turns')")
+    page.fill(".gac-search", "bet", then=".gac-conversation-head:has-text('1 of 2 turns')")
     assert listed(page) == ["beta"]
     page.page.fill(".gac-search", "capital")  # the answers' own word
     page.page.wait_for_selector(".gac-run-prompt >> nth=2")
@@ -51,8 +48,7 @@ def test_conversations_are_found_named_starred_and_reopened(serve: Server, open_
     )
     with page.page.expect_request(lambda request: "gamm" in str(request.post_data)):
         page.page.fill(".gac-search", "gamm")
-    page.page.fill(".gac-search", "alph")
-    page.page.wait_for_selector(".gac-conversation-head:has-text('1 of 2 turns')")
+    page.fill(".gac-search", "alph", then=".gac-conversation-head:has-text('1 of 2 turns')")
     with page.page.expect_response(lambda response: "gamm" in str(response.request.post_data)):
         held[0].continue_()
     page.page.evaluate("new Promise((done) => setTimeout(done))")
@@ -61,11 +57,9 @@ def test_conversations_are_found_named_starred_and_reopened(serve: Server, open_
     page.page.fill(".gac-search", "")
     page.page.click('text="Filters"')
     yesterday, today = page.page.evaluate("[-864e5, 0].map((ms) => new Date(Date.now() + ms).toLocaleDateString('sv'))")
-    page.page.fill("[name=to]", yesterday)
-    page.page.wait_for_selector("text=No run matches.")
+    page.fill("[name=to]", yesterday, then="text=No run matches.")
     for name in ("to", "from"):  # a day named is included
-        page.page.fill(f"[name={name}]", today)
-        page.page.wait_for_selector(".gac-run-prompt >> nth=2")
+        page.fill(f"[name={name}]", today, then=".gac-run-prompt >> nth=2")
     page.page.select_option("[name=outcome]", "voted")
     page.page.wait_for_selector("text=No run matches.")
     page.page.click("text=Clear filters")
@@ -74,42 +68,34 @@ def test_conversations_are_found_named_starred_and_reopened(serve: Server, open_
     page.page.click("[aria-label='More: alpha'] >> nth=0")
     page.page.click("text='Name'")
     page.page.keyboard.type("<b>Guitars</b>")
-    page.page.keyboard.press("Enter")
-    page.page.wait_for_selector(".gac-conversation-head h2:text-is('<b>Guitars</b>')")
+    page.press("Enter", then=".gac-conversation-head h2:text-is('<b>Guitars</b>')")
     with refused(page.page, "star_conversation"):
         page.page.click("role=button[name='Star: gamma']")
     page.page.wait_for_selector("[aria-label='Star: gamma'][aria-pressed=false]")
-    page.page.click("role=button[name='Star: gamma']")
-    page.page.wait_for_selector("[aria-label='Star: gamma'][aria-pressed=true]")
+    page.click("role=button[name='Star: gamma']", then="[aria-label='Star: gamma'][aria-pressed=true]")
     page.page.check("text=Starred only")
     page.page.wait_for_function("document.querySelectorAll('.gac-run-prompt').length === 1")
     assert listed(page) == ["gamma"]
     page.page.uncheck("text=Starred only")
-    page.page.click(".gac-run-open:has-text('beta')")
-    page.page.wait_for_selector(".gac-asked h2:text-is('beta')")
+    page.click(".gac-run-open:has-text('beta')", then=".gac-asked h2:text-is('beta')")
     page.page.click("role=tab[name=History]")
-    page.page.fill(".gac-search", "alph")
-    page.page.wait_for_selector(".gac-conversation-head:has-text('1 of 2 turns')")
+    page.fill(".gac-search", "alph", then=".gac-conversation-head:has-text('1 of 2 turns')")
     page.page.click("[aria-label='More: <b>Guitars</b>']")
     page.page.click("text=Delete all turns")
     page.confirm_deletion()
     page.page.click("role=tab[name=Compare]")
     page.page.wait_for_selector(".gac-empty")  # a turn that was not listed was shown
     page.page.click("role=tab[name=History]")
-    page.page.fill(".gac-search", "")
-    page.page.wait_for_selector(".gac-run-prompt")
+    page.fill(".gac-search", "", then=".gac-run-prompt")
     assert listed(page) == ["gamma"]
     page.page.reload()
-    page.page.click(".gac-run-open")
-    page.page.wait_for_selector(".gac-asked h2:text-is('gamma')")
-    page.click_token(1)
-    page.page.wait_for_selector(".gac-branch")
+    page.click(".gac-run-open", then=".gac-asked h2:text-is('gamma')")
+    page.click_token(1, then=".gac-branch")
 
 
 def test_a_turn_chosen_runs_and_all_data_are_deleted(serve: Server, open_page: Opener) -> None:
     page = with_history(serve(), open_page)
-    page.page.click(".gac-run-open:has-text('beta')")
-    page.page.wait_for_selector(".gac-turns:has-text('alpha')")
+    page.click(".gac-run-open:has-text('beta')", then=".gac-turns:has-text('alpha')")
     page.page.click("role=tab[name=History]")
     page.page.click(".gac-runs [aria-label='More: alpha']")
     page.page.click("[data-run]:has-text('alpha') >> text='Delete'")
@@ -132,6 +118,5 @@ def test_a_turn_chosen_runs_and_all_data_are_deleted(serve: Server, open_page: O
     page.page.click(".gac-dialog >> text=Keep")
     assert listed(page) == ["gamma"]
     page.page.click("text=Delete all my data")
-    page.page.click(".gac-dialog button[value=delete]")
-    page.page.wait_for_selector("text='Deleted.'")
+    page.click(".gac-dialog button[value=delete]", then="text='Deleted.'")
     assert listed(page) == []

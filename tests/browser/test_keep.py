@@ -98,20 +98,17 @@ def test_a_shared_run_is_read_until_its_owner_unshares_it(serve: Server, open_pa
     assert "secret" not in other.text("body")
     assert not other.page.locator(".gac-votes").is_visible()
     assert other.page.locator(".gac-asked >> text=Run again").count() == 0
-    other.click_token(1)
-    other.page.wait_for_selector(".gac-inspector h3")
+    other.click_token(1, then=".gac-inspector h3")
     assert other.page.locator(".gac-branch").count() == 0
     other.page.keyboard.press("Escape")
     other.ask("mine")  # a conversation of its own
     assert other.page.locator(".gac-turns li").count() == 0
     owner.page.click(".gac-keep-items >> text='All turns'")
-    owner.page.click("text=Share by link")
-    owner.page.wait_for_selector(".gac-shared:has-text('and the turns before it')")
+    owner.click("text=Share by link", then=".gac-shared:has-text('and the turns before it')")
     other.page.goto(link)
     other.page.click(".gac-turns summary:text-is('a secret turn')")
     assert "capital" in other.text(".gac-turn-whole")
-    owner.page.click("text=Stop sharing")
-    owner.page.wait_for_selector("text=No longer shared.")
+    owner.click("text=Stop sharing", then="text=No longer shared.")
     other.page.goto(link)
     other.page.wait_for_selector(".gac-notice:has-text('This run is private')")
 
@@ -161,31 +158,26 @@ def test_the_same_prompt_with_other_settings_stands_beside(serve: Server, open_p
     page.page.click(".gac-summary")
     page.page.get_by_label("Every step").check()
     page.page.wait_for_selector("#gac-summary:has-text('every step combined')")
-    page.page.click("text=Compare with the settings below")
-    page.page.wait_for_selector(".gac-board.is-pair .gac-card >> nth=1")
+    page.click("text=Compare with the settings below", then=".gac-board.is-pair .gac-card >> nth=1")
     page.wait_for_end()
     before = "gate Small · others asked below 50 %"
     assert page.page.locator(".gac-card h3").all_inner_texts() == ["every step combined", before]
     assert page.page.locator(".gac-card").count() == 2
     assert page.page.evaluate(SIZES) == [1, 1], "equal cards"
-    page.click_token(1, stream=1)
-    page.page.wait_for_selector(".gac-inspector :text('only 40 % sure')")
+    page.click_token(1, stream=1, then=".gac-inspector :text('only 40 % sure')")
     page.page.keyboard.press("Escape")
     page.leave_fields()
-    page.page.keyboard.press("2")
-    page.page.wait_for_selector(f".gac-votes:has-text('Your choice: {before}')")
+    page.press("2", then=f".gac-votes:has-text('Your choice: {before}')")
     page.page.click(".gac-settings [data-act=close]")
     page.choose("Compare settings")
-    page.page.click(".gac-others button:has-text('As in the paper')")
-    page.page.wait_for_selector(".gac-card h3:has-text('paper alignment')")
+    page.click(".gac-others button:has-text('As in the paper')", then=".gac-card h3:has-text('paper alignment')")
     page.wait_for_end()
     page.choose("Compare two answers")
     page.page.wait_for_selector(".gac-diff :text('The two are the same.')")
     page.page.click(".gac-diff >> text=Close")
     page.page.go_back()
     page.page.wait_for_selector(".gac-votes.is-voted")
-    page.page.click("role=tab[name=History]")
-    page.page.wait_for_selector(".gac-runs li:has-text('other settings best')")
+    page.click("role=tab[name=History]", then=".gac-runs li:has-text('other settings best')")
 
 
 def test_a_prompt_is_edited_in_its_place_and_one_answer_anew(serve: Server, open_page: Opener) -> None:
@@ -195,23 +187,20 @@ def test_a_prompt_is_edited_in_its_place_and_one_answer_anew(serve: Server, open
     page.ask("secnod")
     page.choose("Edit prompt")
     page.page.fill(".gac-edit", "second")
-    page.page.keyboard.press("Enter")
-    page.page.wait_for_selector(".gac-asked h2:text-is('second')")
+    page.press("Enter", then=".gac-asked h2:text-is('second')")
     page.wait_for_end()
     page.ask("third")
     assert page.page.locator(".gac-turn-prompt").all_inner_texts() == ["first", "second"]
     before = ensemble.num_steps
     ensemble.alone = ("Rome", "")
     page.page.click(".gac-card >> nth=2 >> summary")
-    page.page.click(".gac-card >> nth=2 >> text=Regenerate")
-    page.page.wait_for_selector(".gac-ensemble .gac-versions:has-text('2/2')")
+    page.click(".gac-card >> nth=2 >> text=Regenerate", then=".gac-ensemble .gac-versions:has-text('2/2')")
     page.wait_for_end()
     assert page.page.locator(".gac-text").all_inner_texts()[2].startswith("Rome")
     assert page.page.locator(".gac-text").all_inner_texts()[1].startswith("Paris is the")
     assert ensemble.num_steps == before + 2
     [(_, top, *_)] = boxes(page, ".gac-ensemble")
-    page.page.click("[aria-label='Older version']")
-    page.page.wait_for_selector(".gac-ensemble .gac-versions:has-text('1/2')")
+    page.click("[aria-label='Older version']", then=".gac-ensemble .gac-versions:has-text('1/2')")
     page.page.wait_for_function("document.querySelectorAll('.gac-text')[2]?.textContent.startsWith('Paris')")
     assert page.page.locator(".gac-turn-prompt").all_inner_texts() == ["first", "second"]
     assert boxes(page, ".gac-ensemble")[0][1] == top, "nothing moves under the pointer"
@@ -260,8 +249,7 @@ def test_a_run_again_is_compared_with_the_one_before(serve: Server, open_page: O
     ensemble.pieces = ["Paris", "<img src=x onerror=alert(1)>", *ANSWER[2:]]
     page.page.click("role=tab[name=History]")
     page.page.click(".gac-runs [aria-label='More: hello'] >> nth=0")
-    page.page.click(".gac-runs li >> nth=0 >> text=Run again")
-    page.page.wait_for_selector(".gac-again:has-text('differs')")
+    page.click(".gac-runs li >> nth=0 >> text=Run again", then=".gac-again:has-text('differs')")
     told = 'differs from the previous run at token 2: "<img␣src=x␣onerror=alert(1)>" instead of "␣is"'
     assert said_again(page) == [told, IDENTICAL, IDENTICAL]
     assert page.page.locator(".gac-board img").count() == 0

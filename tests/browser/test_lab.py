@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Page, Request, Route
 
 from gac_app.evaluation.studies.result import StudyResult
-from tests.browser.conftest import CALLS, HOSTILE_NAME, Opener, Site, loading, to_tab
+from tests.browser.conftest import CALLS, HOSTILE_NAME, Opener, Site, click, loading, to_tab
 from tests.browser.test_axe import MEASURE, all_findings, hard_to_read, with_axe
 from tests.services.lab.test_lab import benchmark_data
 
@@ -21,8 +21,7 @@ def run_calibration(page: Page, questions: int = 4) -> None:
     to_tab(page, "Lab")
     page.click(".gac-lab-study:has-text('Calibration')")
     page.fill("[name=questions]", str(questions))
-    page.click(".gac-lab-run:visible")
-    page.wait_for_selector(".gac-lab-head h2:has-text('Calibration')")
+    click(page, ".gac-lab-run:visible", then=".gac-lab-head h2:has-text('Calibration')")
     page.wait_for_selector("#gac-lab-plots svg.marks")
 
 
@@ -30,8 +29,7 @@ def test_a_study_is_run_shown_and_exported(lab_site: Site, open_page: Opener) ->
     page = open_page(lab_site, viewport={"width": 390, "height": 900}).page
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.post_data or ""))
-    to_tab(page, "Lab")
-    page.wait_for_selector(".gac-lab-study")
+    to_tab(page, "Lab", then=".gac-lab-study")
     assert sum("lab_overview" in body for body in asked) == 1
     page.click(".gac-lab-study:has([value=sweep])")
     page.select_option("[name=set]", "sense")
@@ -83,8 +81,7 @@ def test_a_study_is_run_shown_and_exported(lab_site: Site, open_page: Opener) ->
     page.wait_for_selector(".gac-lab-answers li >> nth=2")  # drawn as the question opens
     assert page.locator(".gac-lab-answers li").count() == 3
     question = page.inner_text(".gac-lab-questions .gac-lab-prompt")
-    page.click(".gac-lab-questions button:text-is('Ask in Compare')")
-    page.wait_for_selector("#gac-prompt textarea:visible")
+    click(page, ".gac-lab-questions button:text-is('Ask in Compare')", then="#gac-prompt textarea:visible")
     page.wait_for_function("document.querySelector('#gac-prompt textarea').value")
     assert page.input_value("#gac-prompt textarea") == question
 
@@ -125,8 +122,7 @@ def test_batches_and_studies_wait_for_the_models(lab_site: Site, open_page: Open
     page.wait_for_selector(".gac-chips li >> nth=1", state="attached")
 
     def to(tab: str, done: str = awaits) -> None:
-        to_tab(page, tab)
-        page.wait_for_selector(f".gac-{tab.lower()} {done}")
+        to_tab(page, tab, then=f".gac-{tab.lower()} {done}")
 
     with loading(lab_site.service, "slow"):
         to("Batch", run)
@@ -157,8 +153,7 @@ def test_a_result_is_renamed_deleted_and_private(lab_site: Site, open_page: Open
     mine.press(".gac-lab-kept input", "Enter")
     mine.wait_for_selector(".gac-run-prompt:text-is('My <b>first</b>')")
     mine.click(".gac-lab-kept button:text-is('Delete')")
-    mine.click(".gac-lab-kept button:text-is('Delete')")
-    mine.wait_for_selector(".gac-lab-empty")
+    click(mine, ".gac-lab-kept button:text-is('Delete')", then=".gac-lab-empty")
     mine.wait_for_selector(".gac-lab-head", state="hidden")
 
 
@@ -172,29 +167,23 @@ def test_own_questions_from_a_file_the_browser_reads(lab_site: Site, open_page: 
     page.fill("[name=questions]", "20")
     page.set_input_files(".gac-lab .gac-own input[type=file]", str(file))
     page.wait_for_function("document.querySelector('[name=own]').value.includes('Is 4 even?')")
-    page.click(".gac-lab-run:visible")
-    page.wait_for_selector(".gac-lab-note:has-text('own has only 5 questions')")
+    click(page, ".gac-lab-run:visible", then=".gac-lab-note:has-text('own has only 5 questions')")
     page.fill("[name=questions]", "5")
-    page.click(".gac-lab-run:visible")
-    page.wait_for_selector(".gac-lab-head h2:has-text('own: 5 questions')")
+    click(page, ".gac-lab-run:visible", then=".gac-lab-head h2:has-text('own: 5 questions')")
 
 
 def test_a_study_is_called_off_and_another_visitor_only_sees_it(lab_site: Site, open_page: Opener) -> None:
     mine, theirs = open_page(lab_site).page, open_page(lab_site).page
     for page in (mine, theirs):
-        to_tab(page, "Lab")
-        page.wait_for_selector(".gac-lab-study")
+        to_tab(page, "Lab", then=".gac-lab-study")
     mine.click(".gac-lab-study:has-text('Benchmark')")
     mine.fill("[name=questions]", "40")
-    mine.click(".gac-lab .gac-lab-run")
-    mine.wait_for_selector(".gac-lab-progress:has-text('Benchmark (trivia): ')")
+    click(mine, ".gac-lab .gac-lab-run", then=".gac-lab-progress:has-text('Benchmark (trivia): ')")
     to_tab(theirs, "?")
-    to_tab(theirs, "Lab")
-    theirs.wait_for_selector(".gac-lab-progress:has-text('Benchmark (trivia): ')")
+    to_tab(theirs, "Lab", then=".gac-lab-progress:has-text('Benchmark (trivia): ')")
     assert not theirs.is_visible(".gac-lab [data-act=cancel]")
     assert theirs.is_disabled(".gac-lab .gac-lab-run")
-    mine.click(".gac-lab [data-act=cancel]")
-    mine.wait_for_selector(".gac-lab-note:has-text('The study was cancelled.')")
+    click(mine, ".gac-lab [data-act=cancel]", then=".gac-lab-note:has-text('The study was cancelled.')")
     mine.wait_for_selector(".gac-lab .gac-lab-run:enabled")
     theirs.wait_for_selector(".gac-lab .gac-lab-run:enabled")
 
@@ -202,8 +191,7 @@ def test_a_study_is_called_off_and_another_visitor_only_sees_it(lab_site: Site, 
 def test_the_last_choice_is_shown_and_its_advice_until_followed(lab_site: Site, open_page: Opener) -> None:
     watched, strong = open_page(lab_site), HOSTILE_NAME
     page, files = watched.page, lab_site.lab.results.files
-    to_tab(page, "Lab")
-    page.wait_for_selector(".gac-lab-study")
+    to_tab(page, "Lab", then=".gac-lab-study")
     data, names = benchmark_data("trivia", **{"slow": 0.4, strong: 0.8}), ("first: 40", "trivia: 40 questions")
     kept = [files.keep(StudyResult("eval", name, [], data), ("slow", strong)) for name in names]
     to_tab(page, "Compare")
@@ -225,8 +213,7 @@ def test_the_last_choice_is_shown_and_its_advice_until_followed(lab_site: Site, 
     with page.expect_request(wanted):
         late[0].continue_()
     page.wait_for_selector(f".gac-lab-head h2:has-text('{names[1]}')")
-    to_tab(page, "Compare")
-    page.wait_for_selector(f".gac-advice:text('On trivia (40 questions), behind {strong}: slow by 50 %.')")
+    to_tab(page, "Compare", then=f".gac-advice:text('On trivia (40 questions), behind {strong}: slow by 50 %.')")
     for _ in watched.at_widths(390, 1280):
         assert hard_to_read(watched) == {}
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the page is not scrolled sideways"

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from gac_app.services.battles.standings import Standings
-from tests.browser.conftest import WAIT_MS, Opener, Server, to_tab
+from tests.browser.conftest import WAIT_MS, Opener, Server, click, to_tab
 from tests.browser.test_arena import BOX, SAID, answered, ask_two, begin, to_arena
 from tests.browser.test_axe import all_findings, with_axe
 from tests.ui.planted import PlantedEnsemble
@@ -34,8 +34,7 @@ def test_the_first_look_says_what_it_waits_for(
         plant_vote(site.store, "zyxone", "zyxtwo", "left", language=language)
     page = open_page(site).page
     page.evaluate(NOTES)
-    to_tab(page, "Leaderboard")
-    page.wait_for_selector(".gac-rank-note:has-text('3 votes')")
+    to_tab(page, "Leaderboard", then=".gac-rank-note:has-text('3 votes')")
     assert "Counting the votes…" in page.evaluate("[...notes]")
     languages = page.locator(".gac-rank-filters [name=language] option").all_text_contents()
     assert languages[-2:] == ["German", "not recognised"]
@@ -61,8 +60,7 @@ def test_known_answers_and_the_most_active_address_are_told(serve_arena: Server,
         outcome = "left" if number % 3 else "right"
         plant_vote(site.store, "zyxone", "zyxtwo", outcome, f"{number % 3:x}" * 64, origin="reference", passes=False)
     page = open_page(site).page
-    to_tab(page, "Leaderboard")
-    page.wait_for_selector(".gac-rank-table b")
+    to_tab(page, "Leaderboard", then=".gac-rank-table b")
     assert page.locator(".gac-rank-busiest").count() == 0
     page.click(".gac-rank-fold summary")
     page.select_option(".gac-rank-filters [name=source]", "reference")
@@ -73,8 +71,7 @@ def test_known_answers_and_the_most_active_address_are_told(serve_arena: Server,
     for number in range(20):
         plant_vote(site.store, "zyxone", "zyxfour", "left", f"{number:064}", client="one")
     page.reload()
-    to_tab(page, "Leaderboard")
-    page.wait_for_selector(".gac-rank-busiest:has-text('20 votes, 20 visitors')")
+    to_tab(page, "Leaderboard", then=".gac-rank-busiest:has-text('20 votes, 20 visitors')")
     told = page.inner_text(".gac-rank-busiest")
     assert re.search(r"Without its votes, (all ranks are the same|\w+ would be number \d instead of \d)", told)
 
@@ -85,8 +82,7 @@ def test_ratings_are_shown_with_what_they_cost(serve_arena: Server, open_page: O
     watched = open_page(site)
     page = watched.page
     page.wait_for_selector("p.loading", state="detached")
-    to_tab(page, "Leaderboard")
-    page.wait_for_selector("#gac-rated-plots svg.marks >> nth=1")
+    to_tab(page, "Leaderboard", then="#gac-rated-plots svg.marks >> nth=1")
     assert page.locator(".gac-rank-table tbody tr").count() == 4
     assert re.match(r"zyx(three|four) is .* than zyx(one|two)\b.* intervals ", page.inner_text(".gac-rank-verdict"))
     page.click(".gac-rank-fold summary")
@@ -94,8 +90,7 @@ def test_ratings_are_shown_with_what_they_cost(serve_arena: Server, open_page: O
     assert len(set(checks)) == 1, "all filters stand in one line"
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     page.wait_for_selector(".gac-rank-matrix td:has-text('%')")
-    page.click(".gac-rank-table a:has-text('zyxtwo')")
-    page.wait_for_selector("tr[aria-current][data-name=zyxtwo] >> nth=1")
+    click(page, ".gac-rank-table a:has-text('zyxtwo')", then="tr[aria-current][data-name=zyxtwo] >> nth=1")
     page.goto(f"{site.url}?tab=leaderboard&contestant=zyxone")
     page.wait_for_selector("tr[aria-current][data-name=zyxone] >> nth=1")
     page.wait_for_selector("#gac-rated-plots svg.marks >> nth=1")
@@ -126,8 +121,7 @@ def test_on_a_phone_ratings_are_read_without_scrolling(serve_arena: Server, open
     watched = open_page(site, viewport={"width": 390, "height": 844})
     page = watched.page
     page.wait_for_selector("p.loading", state="detached")
-    to_tab(page, "Leaderboard")
-    page.wait_for_selector("#gac-rated-plots svg.marks >> nth=1")
+    to_tab(page, "Leaderboard", then="#gac-rated-plots svg.marks >> nth=1")
     for name in (LONG, "zyxone"):
         head, rating = page.evaluate(IN_SIGHT, name)
         assert head.startswith(name)
@@ -152,8 +146,7 @@ def test_answers_that_are_the_same_say_so(serve_arena: Server, open_page: Opener
         seen.add(said)
         if len(seen) == 2:
             return
-        page.click(".gac-arena [data-act=skip]")
-        page.wait_for_selector(".gac-arena-told:has-text('Skipped')")
+        click(page, ".gac-arena [data-act=skip]", then=".gac-arena-told:has-text('Skipped')")
     pytest.fail("no such pair was drawn")
 
 
@@ -179,8 +172,7 @@ def test_a_changed_token_tells_what_the_gate_wanted(serve_arena: Server, open_pa
     to_arena(page)
     while at < 0:  # until an ensemble is drawn
         ask_two(page)
-        page.click(".gac-vote[data-outcome=tie]")
-        page.wait_for_selector(".gac-arena-views [value=changes]", state="attached")
+        click(page, ".gac-vote[data-outcome=tie]", then=".gac-arena-views [value=changes]", state="attached")
         at = page.evaluate(CHANGED)
     page.locator(".gac-battle-card .gac-text").nth(at).focus()
     for _ in range(4):
@@ -201,8 +193,7 @@ def test_matrix_and_charts_show_names_whole(serve_arena: Server, open_page: Open
     plant_votes(site.store, 60, LONG_NAMES)
     watched = open_page(site, viewport={"width": 390, "height": 844})
     page = watched.page
-    to_tab(page, "Leaderboard")
-    page.wait_for_selector(".gac-rank-matrix th bdi")
+    to_tab(page, "Leaderboard", then=".gac-rank-matrix th bdi")
     for width in watched.at_widths(390, 1280):
         num_lines = page.locator(".gac-rank-matrix th bdi, .gac-rank-table tbody th bdi").evaluate_all(
             "names => names.map((name) => [name.textContent, name.getClientRects().length])"

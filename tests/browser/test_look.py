@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser.conftest import Opener, Server, Site, reload
+from tests.browser.conftest import Opener, Server, Site, click, reload
 from tests.browser.test_lab import run_calibration
 
 pytestmark = pytest.mark.browser
@@ -57,8 +57,7 @@ def test_the_theme_is_there_without_a_flash(
     assert page.input_value("select[name=theme]") == "system"
     assert grounds_of_a_load(page) <= {*of_system, "canvas light dark"}
     watched.ask("hello")
-    page.click(".gac-details summary")
-    page.wait_for_selector(".gac-figures dd")
+    click(page, ".gac-details summary", then=".gac-figures dd")
     plot = "document.querySelector('.gac-plot canvas').toDataURL()"
     drawn = page.evaluate(plot)
     page.emulate_media(color_scheme=chosen)  # type: ignore[arg-type]
@@ -87,8 +86,7 @@ def test_nothing_moves_for_who_wants_it_so(lab_site: Site, open_page: Opener) ->
     page.wait_for_tokens(1)
     assert page.page.evaluate(MOVING) == []
     page.wait_for_end()
-    page.click_token(1)
-    page.page.wait_for_selector(".gac-inspector .gac-bars")
+    page.click_token(1, then=".gac-inspector .gac-bars")
     page.page.click(".gac-summary")
     assert page.page.evaluate(MOVING) == []
     page.page.click(".gac-settings [data-act=close]")

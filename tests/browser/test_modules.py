@@ -183,8 +183,7 @@ def test_the_modules_are_asked_for_once_and_then_kept(serve: Server, open_page: 
     own = sum(size for _, size in sizes) - others
     print(f"before the first answer: {own / 1000:.0f} kB, and {others / 1000:.0f} kB of Gradio's")
     assert own < 400_000
-    page.page.click("role=tab[name=History]")
-    page.page.wait_for_selector(".gac-run-prompt:text-is('hello')")
+    page.click("role=tab[name=History]", then=".gac-run-prompt:text-is('hello')")
     assert [url for url in asked if "/scripts/" in url] == there
 
 
@@ -235,13 +234,10 @@ def test_everything_works_under_a_sub_path(tmp_path: Path, open_page: Opener) ->
         page = open_page(Site(f"{site.url}{PREFIX[1:]}/", site.service), is_new=True)
         page.ask("hello")
         page.ask("and then?")
-        page.click_token(1)
-        page.page.wait_for_selector(".gac-inspector .gac-bars")
+        page.click_token(1, then=".gac-inspector .gac-bars")
         page.page.keyboard.press("Escape")
-        page.page.click("role=tab[name=History]")
-        page.page.wait_for_selector(".gac-run-prompt:has-text('and then?')")
+        page.click("role=tab[name=History]", then=".gac-run-prompt:has-text('and then?')")
         page.page.reload()
-        page.page.click("role=tab[name=Compare]")
-        page.page.wait_for_selector(".gac-asked h2:text-is('and then?')")
+        page.click("role=tab[name=Compare]", then=".gac-asked h2:text-is('and then?')")
         page.page.goto("about:blank")  # else the host would wait for its streams to end
     assert outside == []

@@ -10,7 +10,7 @@ from playwright.sync_api import Browser
 
 from gac_app.errors import BusyError
 from gac_app.server.routes.operator import OperatorOnly, operator_page
-from tests.browser.conftest import WAIT_MS, Watched
+from tests.browser.conftest import WAIT_MS, Watched, click
 from tests.browser.test_axe import all_findings, with_axe
 from tests.server.fakes import host_with
 from tests.server.site import served
@@ -78,8 +78,7 @@ def test_from_the_token_to_verdicts_and_controls(opened: Watched, planted: Plant
     page.check("[name=is_paused]")
     page.fill("[data-name=zyxone]", "0")
     page.fill("[name=battles_per_day]", "50")
-    page.click(".gac-operator-controls button")
-    page.wait_for_selector(".gac-operator-note:text-is('Saved.')")
+    click(page, ".gac-operator-controls button", then=".gac-operator-note:text-is('Saved.')")
     controls = planted.arena.operator.overview()["controls"]
     assert (controls["is_paused"], controls["battles_per_day"], controls["weights"]["zyxone"]) == (True, 50, 0)
     with pytest.raises(BusyError):
@@ -87,5 +86,4 @@ def test_from_the_token_to_verdicts_and_controls(opened: Watched, planted: Plant
     assert opened.faults == []
     page.fill("[data-name=zyxtwo]", "0")
     page.fill("[data-name=zyxthree]", "0")
-    page.click(".gac-operator-controls button")
-    page.wait_for_selector(".gac-operator-note:has-text('at least two contestants')")
+    click(page, ".gac-operator-controls button", then=".gac-operator-note:has-text('at least two contestants')")

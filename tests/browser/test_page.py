@@ -78,20 +78,17 @@ def test_a_branch_says_what_was_swapped_and_is_voted_on(serve: Server, open_page
     page.page.hover("h1")
     page.page.mouse.move(*page.place_of(1))
     page.page.wait_for_selector("#gac-tip:has-text('Swapped in at the branch: “␣instead” instead of “␣is”')")
-    page.click_token(1)
-    page.page.wait_for_selector(".gac-verdict:has-text('instead of “␣is”')")
+    page.click_token(1, then=".gac-verdict:has-text('instead of “␣is”')")
     page.page.keyboard.press("Escape")
     page.leave_fields()
     keys(page, "2")
     page.page.wait_for_selector("text=Your choice: Small")
-    page.page.click("text=/^Undo/")
-    page.page.wait_for_selector("text=Best answer")
+    page.click("text=/^Undo/", then="text=Best answer")
     page.leave_fields()
     keys(page, "x")
     page.page.wait_for_selector("text=Your choice: All bad")
     page.page.click(".gac-keep summary")
-    page.page.click("text=Copy as Markdown")
-    page.page.wait_for_selector(".gac-keep-note:has-text('Copied')")
+    page.click("text=Copy as Markdown", then=".gac-keep-note:has-text('Copied')")
     assert words in page.page.evaluate("navigator.clipboard.readText()")
     with page.page.expect_download() as download:
         page.page.click("text=Save as HTML")
@@ -100,8 +97,7 @@ def test_a_branch_says_what_was_swapped_and_is_voted_on(serve: Server, open_page
     assert saved.count(' swapped"') + saved.count('"swapped"') == 3
     page.page.click("role=tab[name=History]")
     page.page.wait_for_selector(".gac-runs .gac-small:has-text('Branched at token 2: “␣instead” instead of “␣is”')")
-    page.page.click(".gac-run-open >> nth=1")
-    page.page.wait_for_selector(f".gac-of-branch:has-text('{words}')")
+    page.click(".gac-run-open >> nth=1", then=f".gac-of-branch:has-text('{words}')")
 
 
 def test_a_live_run_outlives_a_vote_and_a_reload(serve: Server, open_page: Opener) -> None:
@@ -112,8 +108,7 @@ def test_a_live_run_outlives_a_vote_and_a_reload(serve: Server, open_page: Opene
     page.leave_fields()
     keys(page, "1")
     page.page.wait_for_selector("text=Your choice: Ensemble")
-    page.page.click("text=/^Undo/")
-    page.page.wait_for_selector("text=Best answer")
+    page.click("text=/^Undo/", then="text=Best answer")
     wait_for_more(page)
     page.page.click(".stop-button")
     page.wait_for_end()
@@ -130,8 +125,7 @@ def test_a_live_run_outlives_a_vote_and_a_reload(serve: Server, open_page: Opene
     assert page.text(".gac-status").startswith("Stopped")
     page.page.reload()
     page.page.wait_for_selector(".gac-asked h2:text-is('second')")
-    page.page.click("#gac-new")
-    page.page.wait_for_selector("#gac-prompt textarea:focus")
+    page.click("#gac-new", then="#gac-prompt textarea:focus")
     page.page.wait_for_selector(".gac-empty")
     assert "run=" not in page.page.url
 
@@ -148,8 +142,7 @@ def test_back_and_forward_go_from_run_to_run_and_tab_to_tab(serve: Server, open_
     page.ask("second")
     page.page.click("role=tab[name=History]")
     page.page.wait_for_url("**/?run=*&tab=history")
-    page.page.click(".gac-runs li >> nth=0 >> .gac-run-open")
-    page.page.wait_for_selector(".gac-asked h2:text-is('first')")
+    page.click(".gac-runs li >> nth=0 >> .gac-run-open", then=".gac-asked h2:text-is('first')")
     page.page.go_back()
     page.page.wait_for_selector(shown.format("History"))
     page.page.wait_for_selector(".gac-asked h2:text-is('second')", state="attached")
@@ -187,8 +180,7 @@ def test_prompts_by_keys_examples_and_drafts(serve: Server, open_page: Opener) -
     page.page.press(box, "Enter")
     page.page.wait_for_selector(".gac-notice:text-is('Enter a prompt.')")
     assert page.page.locator(".gac-empty").is_visible()
-    page.page.click("#gac-examples :text-is('First example')")
-    page.page.wait_for_selector(".gac-asked h2:text-is('First example')")
+    page.click("#gac-examples :text-is('First example')", then=".gac-asked h2:text-is('First example')")
     for key in ("Control+Enter", "Meta+Enter"):
         page.page.fill(box, key)
         page.page.press(box, key)
@@ -203,8 +195,7 @@ def test_prompts_by_keys_examples_and_drafts(serve: Server, open_page: Opener) -
         wait_for_start(page.page)
         page.page.wait_for_function("document.querySelector('#gac-prompt textarea').value === 'half a question'")
         page.page.wait_for_selector(".gac-asked h2")  # the run of the address, which may come before the draft is read
-    page.page.click("#gac-prompt .submit-button")
-    page.page.wait_for_selector(".gac-asked :text('half a question')")
+    page.click("#gac-prompt .submit-button", then=".gac-asked :text('half a question')")
     page.wait_for_end()
     reload(page.page)
     assert page.page.input_value(box) == ""
@@ -253,8 +244,7 @@ def test_a_run_that_is_not_stored_says_so_until_it_is(serve: Server, open_page: 
     lock.execute("ROLLBACK")
     lock.close()
     page.page.wait_for_selector(".gac-status:not(:has-text('not saved'))")
-    page.page.click("role=tab[name=History]")
-    page.page.wait_for_selector(".gac-run-prompt:text-is('hello')")
+    page.click("role=tab[name=History]", then=".gac-run-prompt:text-is('hello')")
 
 
 def test_chips_follow_the_members_until_they_are_ready(serve: Server, open_page: Opener) -> None:
@@ -345,5 +335,4 @@ def test_a_long_run_shows_its_text_then_its_tokens(serve: Server, open_page: Ope
         page.page.locator(".gac-subline .gac-fork").nth(place).click()
         page.page.wait_for_selector(f".gac-inspector :text('Token {PARTED_AT + 1:,}')")
         page.page.keyboard.press("Escape")
-    page.click_token(NUM_TOKENS - 1)
-    page.page.wait_for_selector(f".gac-inspector :text('word{NUM_TOKENS - 1}')")
+    page.click_token(NUM_TOKENS - 1, then=f".gac-inspector :text('word{NUM_TOKENS - 1}')")

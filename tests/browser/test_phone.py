@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Route
 
-from tests.browser.conftest import CALLS, Opener, Server, Watched
+from tests.browser.conftest import CALLS, Opener, Server, Watched, click
 from tests.browser.test_arena import BOX, answered, to_arena
 from tests.browser.test_arrangement import LONG, boxes, overlaps
 from tests.ui.planted import PlantedEnsemble
@@ -30,8 +30,7 @@ SIGNS = """() => { const list = document.querySelector('.gac-empty ul'), found =
 def ask_for(page: Watched, tokens: int, prompt: str = "hello") -> None:
     """Ask with an answer's limit, which then is in the settings."""
     page.page.click(".gac-summary")
-    page.page.fill("#gac-set-max_new_tokens", str(tokens))
-    page.page.wait_for_selector(f"#gac-summary:has-text('{tokens} ')", state="attached")
+    page.fill("#gac-set-max_new_tokens", str(tokens), then=f"#gac-summary:has-text('{tokens} ')", state="attached")
     page.page.click(".gac-settings [data-act=close]")
     page.ask(prompt)
 
@@ -70,8 +69,7 @@ def test_an_arena_answer_stays_in_its_card(serve_arena: Server, open_page: Opene
     page.wait_for_function(f"document.querySelector('{BOX}').offsetHeight > 80")
     page.press(BOX, "Enter")
     answered(page)
-    page.click(".gac-vote[data-outcome=left]")
-    page.wait_for_selector(".gac-battle-facts:has-text('tokens')")
+    click(page, ".gac-vote[data-outcome=left]", then=".gac-battle-facts:has-text('tokens')")
     bottom = "getBoundingClientRect().bottom"  # of both in one frame, since the page may still scroll
     stays = f"(card) => card.querySelector('.gac-body').{bottom} <= card.{bottom}"
     page.wait_for_function(f"[...document.querySelectorAll('.gac-battle-card')].every({stays})")

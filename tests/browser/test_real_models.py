@@ -64,8 +64,7 @@ def test_a_prompt_from_asking_to_coming_back(site: Site, open_page: Opener) -> N
     page.click_token(page.page.evaluate(FIRST_GATED))
     page.page.wait_for_selector(".gac-inspector:not([hidden]) .gac-inspected >> nth=1")  # both members were asked
     page.page.keyboard.press("Escape")
-    page.page.keyboard.press("n")
-    page.page.wait_for_selector(".gac-inspector:not([hidden])")
+    page.press("n", then=".gac-inspector:not([hidden])")
     at = page.text(".gac-inspector header h3").removeprefix("Token ")
     alternative = page.text(".gac-bars li:has(.gac-branch) .gac-label >> nth=0")
     page.page.locator(".gac-branch").first.click()
@@ -77,8 +76,7 @@ def test_a_prompt_from_asking_to_coming_back(site: Site, open_page: Opener) -> N
     assert alternative in ("end", taken.replace(" ", "␣").replace("\n", "⏎"))
 
     page.leave_fields()
-    page.page.keyboard.press("1")
-    page.page.wait_for_selector("text=Your choice: Ensemble")
+    page.press("1", then="text=Your choice: Ensemble")
     shown = page.page.evaluate("document.querySelector('.gac-ensemble .gac-text').textContent")
 
     reload(page.page)
@@ -86,5 +84,4 @@ def test_a_prompt_from_asking_to_coming_back(site: Site, open_page: Opener) -> N
     page.page.locator(".gac-run-open", has_text="ensemble best").click()
     page.page.wait_for_selector("text=Your choice: Ensemble")
     assert page.page.evaluate("document.querySelector('.gac-ensemble .gac-text').textContent") == shown
-    page.click_token(page.page.evaluate(FIRST_GATED))
-    page.page.wait_for_selector(".gac-inspector:not([hidden]) .gac-branch")
+    page.click_token(page.page.evaluate(FIRST_GATED), then=".gac-inspector:not([hidden]) .gac-branch")

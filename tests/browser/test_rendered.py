@@ -120,8 +120,7 @@ def test_markdown_is_rendered_and_code_can_be_copied(serve: Server, open_page: O
         assert page.page.evaluate("document.documentElement.scrollWidth") <= width
     live = shown.inner_html()
     page.page.click("role=tab[name=History]")
-    page.page.click(".gac-run-open")
-    page.page.wait_for_selector(".gac-asked h2:text-is('hello')")
+    page.click(".gac-run-open", then=".gac-asked h2:text-is('hello')")
     assert shown.inner_html() == live
 
 
@@ -176,8 +175,7 @@ def test_hostile_text_is_shown_as_text_and_keeps_the_layout(serve: Server, open_
         assert page.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         assert page.text(".gac-status").startswith("Finished")
     assert page.page.locator(".gac-turn-prompt").first.inner_text() == prompt
-    page.page.click("role=tab[name=History]")
-    page.page.wait_for_selector(f".gac-run-prompt:text-is('{prompt}')")
+    page.click("role=tab[name=History]", then=f".gac-run-prompt:text-is('{prompt}')")
 
 
 # Where a line that reads from right to left ends.
@@ -196,10 +194,8 @@ def test_tokens_without_text_can_be_seen_and_inspected(serve: Server, open_page:
     page.ask("go on")
     mark = "getComputedStyle(document.querySelector('.gac-ensemble .gac-break'), '::before').content"
     assert page.page.evaluate(mark) == '"⏎"'
-    page.page.click(".gac-ensemble .gac-break")
-    page.page.wait_for_selector(".gac-chosen .gac-label:text-is('⏎')")
-    page.page.click(".gac-ensemble .gac-end")
-    page.page.wait_for_selector(".gac-chosen .is-end")
+    page.click(".gac-ensemble .gac-break", then=".gac-chosen .gac-label:text-is('⏎')")
+    page.click(".gac-ensemble .gac-end", then=".gac-chosen .is-end")
     assert page.text(".gac-chosen .gac-label") == "end"
     ensemble.pieces = ("שלום", "\n", "עולם", "")
     page.ask("from right to left")

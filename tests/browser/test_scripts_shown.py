@@ -93,8 +93,7 @@ def test_what_ends_a_turn_is_one_mark_and_no_text(serve: Server, open_page: Open
     page.ask("end")
     assert page.page.evaluate(SHOWN)[:2] == ["Done.", "Done."]
     assert page.page.locator(".gac-ensemble .gac-end").count() == 1
-    page.page.click(".gac-ensemble .gac-end")
-    page.page.wait_for_selector(".gac-part >> nth=2")
+    page.click(".gac-ensemble .gac-end", then=".gac-part >> nth=2")
 
 
 def test_marks_are_painted_as_the_view_says(serve: Server, open_page: Opener) -> None:

@@ -42,8 +42,7 @@ def test_fields_follow_what_is_chosen(serve: Server, open_page: Opener) -> None:
     page = open_page(serve())
     page.open_settings()
     assert page.page.locator("#gac-set-seed").is_hidden(), "only what acts is there"
-    page.page.fill("#gac-set-temperature", "0.7")
-    page.page.wait_for_selector("#gac-set-seed")
+    page.fill("#gac-set-temperature", "0.7", then="#gac-set-seed")
     output = "output[for=gac-set-threshold]"
     assert page.text(output) == "50 %"
     page.page.focus("#gac-set-threshold")
@@ -75,8 +74,7 @@ def test_all_bad_fields_are_told_at_once_and_found(serve: Server, open_page: Ope
     page = open_page(serve())
     page.open_settings()
     page.page.fill("#gac-set-temperature", "")
-    page.page.fill("#gac-set-max_new_tokens", "9" * 30)
-    page.page.wait_for_selector("#gac-set-max_new_tokens[aria-invalid=true]")
+    page.fill("#gac-set-max_new_tokens", "9" * 30, then="#gac-set-max_new_tokens[aria-invalid=true]")
     assert note_of(page, "temperature") == "Type 0, or a number from 0.01 to 5."
     assert note_of(page, "max_new_tokens") == "Type a whole number from 1 to 32,768."
     summed_up(page, "to correct")
@@ -89,8 +87,7 @@ def test_all_bad_fields_are_told_at_once_and_found(serve: Server, open_page: Ope
     page.page.fill("#gac-set-temperature", "0.7")
     page.page.fill("#gac-set-max_new_tokens", "12")
     summed_up(page, "temperature 0.7 · seed 0 · up to 12 tokens")
-    page.page.fill("#gac-set-stop", "x" * 300)
-    page.page.wait_for_selector("#gac-set-stop[aria-invalid=true]")
+    page.fill("#gac-set-stop", "x" * 300, then="#gac-set-stop[aria-invalid=true]")
     assert "xxx" not in note_of(page, "stop")
     reload(page.page)
     summed_up(page, "to correct")

@@ -32,8 +32,7 @@ def test_a_sentence_says_what_was_changed_and_where(serve: Server, open_page: Op
         page.page.mouse.move(*page.place_of(4))
         page.page.wait_for_selector("#gac-tip:text-is('Small: “instead” → together: “capital”')")
         page.leave_fields()
-        page.page.keyboard.press("n")
-        page.page.wait_for_selector(".gac-inspector h3:text-is('Token 5')")
+        page.press("n", then=".gac-inspector h3:text-is('Token 5')")
         assert "Small: “instead” → together: “capital”" in page.text(".gac-inspector")
         page.page.keyboard.press("Escape")
         assert page.page.evaluate("document.documentElement.scrollWidth") <= width
@@ -46,8 +45,7 @@ def test_the_next_change_is_one_of_the_first_answer(serve: Server, open_page: Op
     assert page.page.is_enabled(".gac-next")
     ensemble.pieces = ("Paris", "")  # nothing is changed
     page.choose("Compare settings")
-    page.page.click(".gac-others button:has-text('As in the paper')")
-    page.page.wait_for_selector(".gac-card h3:has-text('paper alignment')")
+    page.click(".gac-others button:has-text('As in the paper')", then=".gac-card h3:has-text('paper alignment')")
     page.wait_for_end()
     assert page.page.is_disabled(".gac-next")
 

@@ -19,7 +19,7 @@ from gac_app.services.runs.runs import RunService
 from gac_app.storage import Store
 from gac_app.ui import assets
 from gac_app.ui.words import said, tables
-from tests.browser.conftest import Opener, Server, Site, Watched, served
+from tests.browser.conftest import Opener, Server, Site, Watched, click, served
 from tests.fakes import FakeModel, config_of, ensemble_of
 from tests.ui.planted_votes import plant_vote, plant_votes
 
@@ -73,36 +73,30 @@ def test_all_words_of_compare_batch_and_history_are_listed(serve: Server, open_p
     assert unsaid(page) == set()
     page.ask("hello")
     page.ask("and then?")
-    page.click_token(1)
-    page.page.wait_for_selector(".gac-inspector .gac-branch")
+    page.click_token(1, then=".gac-inspector .gac-branch")
     assert unsaid(page) == set()
     page.page.locator(".gac-branch").first.click()
     page.page.wait_for_selector(".gac-of-branch")
     page.wait_for_end()
     page.page.click(".gac-keep summary")
-    page.page.click(".gac-asked button:text('⟦Compare two answers⟧')")
-    page.page.wait_for_selector("dialog.gac-diff[open]")
+    page.click(".gac-asked button:text('⟦Compare two answers⟧')", then="dialog.gac-diff[open]")
     assert unsaid(page) == set()
     page.page.keyboard.press("Escape")
     page.page.click(".gac-summary")
     page.page.click(".gac-settings summary:has-text('⟦Research⟧')")
-    page.page.fill("#gac-set-max_new_tokens", "")
-    page.page.wait_for_selector(".gac-field-note.is-fault")
+    page.fill("#gac-set-max_new_tokens", "", then=".gac-field-note.is-fault")
     assert unsaid(page) == set()
     page.page.click(".gac-settings [data-act=close]")
-    page.page.click("#gac-prompt .submit-button")
-    page.page.wait_for_selector(".gac-notice:visible")
+    page.click("#gac-prompt .submit-button", then=".gac-notice:visible")
     assert unsaid(page) == set()
     page.page.fill("#gac-set-max_new_tokens", "9")
     page.page.click(".gac-settings [data-act=close]")
-    page.page.click("role=tab[name=⟦History⟧]")
-    page.page.wait_for_selector(".gac-run-prompt")
+    page.click("role=tab[name=⟦History⟧]", then=".gac-run-prompt")
     page.page.click("[data-act=filters]")
     assert unsaid(page) == set()
     page.page.click("role=tab[name=⟦Experiments⟧]")
     page.page.fill("[name=prompts]", "One?\nTwo?")
-    page.page.click(".gac-batch .gac-lab-run")
-    page.page.wait_for_selector(".gac-batch-table .gac-vote:text-is('⟦Tie⟧') >> nth=1")
+    page.click(".gac-batch .gac-lab-run", then=".gac-batch-table .gac-vote:text-is('⟦Tie⟧') >> nth=1")
     assert unsaid(page) == set()
 
 
@@ -168,22 +162,19 @@ def test_no_english_is_left_in_german(everything: Site, open_page: Opener) -> No
     look("settings")
     page.click(".gac-settings [data-act=close]")
     page.fill("#gac-prompt textarea", "Und dann?")
-    page.click("#gac-prompt .submit-button")
-    page.wait_for_selector(".gac-notice:has-text('Temperatur')")
+    click(page, "#gac-prompt .submit-button", then=".gac-notice:has-text('Temperatur')")
     look("notice")
     page.click(".gac-settings [data-act=close]")
     for tab, ready in (
         ("Arena", ".gac-arena"), ("Rangliste", "#gac-rated-plots svg.marks >> nth=1"), ("Experimente", ".gac-batch"),
         ("Verlauf", ".gac-run-prompt"), ("?", ".gac-about"), ("Experimente", ".gac-batch"), ("Labor", ".gac-lab-study"),
     ):  # fmt: skip
-        page.click(f"button[role=tab]:visible:text-is('{tab}')")
-        page.wait_for_selector(ready)
+        click(page, f"button[role=tab]:visible:text-is('{tab}')", then=ready)
         look(tab)
     page.fill("[name=questions]", "4")
     for study, plots in (("Kalibrierung", 1), ("Schwelle", 2)):
         page.click(f".gac-lab-study:has-text('{study}')")
-        page.click(".gac-lab .gac-lab-run")
-        page.wait_for_selector(f".gac-lab-head h2:has-text('{study}')")
+        click(page, ".gac-lab .gac-lab-run", then=f".gac-lab-head h2:has-text('{study}')")
         page.wait_for_selector(f"#gac-lab-plots svg.marks >> nth={plots - 1}")
         look(study)
     assert found == {}
