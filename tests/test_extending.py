@@ -214,6 +214,8 @@ def test_the_guide_names_every_example() -> None:
 
 # --- what cannot be loaded
 
+RULES = "from gac_app.decoding.rules import CombineRule, GateRule, LinearRule, combine_rules, gate_rules\n"
+
 
 @pytest.mark.parametrize(
     ("source", "told"),
@@ -224,31 +226,20 @@ def test_the_guide_names_every_example() -> None:
         ("raise SystemExit(3)", "SystemExit: 3"),
         ("raise ValueError('planned\\nin two lines')", "ValueError: planned in two lines"),
         (
-            "from gac_app.decoding.rules import GateRule, combine_rules\n"
-            "combine_rules.register('gate', 'Gate', 'Not of this kind.')(GateRule)",
+            f"{RULES}combine_rules.register('gate', 'Gate', 'Not of this kind.')(GateRule)",
             "combine rule 'gate' must be a subclass of CombineRule",
         ),
         (
-            "from gac_app.decoding.rules import gate_rules\n"
-            "gate_rules.register('call', 'Call', 'Not a class.')(lambda gate: 1.0)",
+            f"{RULES}gate_rules.register('call', 'Call', 'Not a class.')(lambda gate: 1.0)",
             "gate rule 'call' must be a subclass of GateRule",
         ),
+        (f"{RULES}combine_rules.register('mean', 'Mean', '')(LinearRule)", "there is a combine rule 'mean' already"),
         (
-            "from gac_app.decoding.rules import LinearRule, combine_rules\n"
-            "combine_rules.register('mean', 'Mean', 'Another one.')(LinearRule)",
-            "there is a combine rule 'mean' already",
-        ),
-        (
-            "from gac_app.decoding.rules import CombineRule, combine_rules\n"
-            "@combine_rules.register('needy', 'Needy', 'Cannot be chosen as it is.')\n"
+            f"{RULES}@combine_rules.register('needy', 'Needy', 'Cannot be chosen as it is.')\n"
             "class Needy(CombineRule):\n    size: int\n",
             "'size' needs a default",
         ),
-        (
-            "from gac_app.decoding.rules import LinearRule, combine_rules\n"
-            "combine_rules.register('No name', 'x', 'y')(LinearRule)",
-            "expected small letters",
-        ),
+        (f"{RULES}combine_rules.register('No name', 'x', 'y')(LinearRule)", "expected small letters"),
     ],
 )
 def test_a_plugin_that_cannot_be_loaded_is_named(source: str, told: str, tmp_path: Path) -> None:

@@ -51,29 +51,26 @@ def test_right_is(answer: str, accepted: str, match: Match, expected: bool) -> N
     assert is_right(answer, ["something else", accepted], match) is expected
 
 
-def test_the_last_place_counts() -> None:
-    assert extracted("5 - 2 = 3. The answer is 3.", r"(\d+)") == "3"
-    assert extracted("The answer is (A).\nNo: the answer is (B).", r"(?i)the answer is ([^\n]+)") == "(B)."
-
-
-def test_nothing_is_taken_where_nothing_fits() -> None:
-    assert extracted("I do not know.", r"(\d+)") == ""
-    assert extracted("The answer is unknown", r"answer is (\d+)?") == ""
+NUMBER = load_task("gsm8k").extract
 
 
 @pytest.mark.parametrize(
-    ("text", "number"),
+    ("text", "pattern", "found"),
     [
-        ("It is .5", ".5"),
-        ("It costs $.50.", ".50"),
-        ("-.5", "-.5"),
-        ("3 apples.5", "5"),
-        ("So...5", "5"),
-        ("1,200.5.", "1,200.5"),
+        ("5 - 2 = 3. The answer is 3.", r"(\d+)", "3"),
+        ("The answer is (A).\nNo: the answer is (B).", r"(?i)the answer is ([^\n]+)", "(B)."),
+        ("I do not know.", r"(\d+)", ""),
+        ("The answer is unknown", r"answer is (\d+)?", ""),
+        ("It is .5", NUMBER, ".5"),  # a number may begin with its point
+        ("It costs $.50.", NUMBER, ".50"),
+        ("-.5", NUMBER, "-.5"),
+        ("3 apples.5", NUMBER, "5"),
+        ("So...5", NUMBER, "5"),
+        ("1,200.5.", NUMBER, "1,200.5"),
     ],
 )
-def test_a_number_may_begin_with_its_point(text: str, number: str) -> None:
-    assert extracted(text, load_task("gsm8k").extract) == number
+def test_the_last_place_that_fits_is_the_answer(text: str, pattern: str, found: str) -> None:
+    assert extracted(text, pattern) == found
 
 
 @pytest.mark.process

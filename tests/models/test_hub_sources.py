@@ -23,24 +23,18 @@ from tests.models.source_tools import GGUF, REPOSITORY, SHA256, files_in, find, 
 
 
 @pytest.mark.parametrize("source", ["hub:org/tiny", f"hub:org/tiny@{COMMIT}"])
-def test_a_repository_is_fetched_once_without_code_or_pickles(source: str, hub: FakeHub, cache: Path) -> None:
+def test_a_repository_is_fetched_once_without_code_or_pickles(
+    source: str, hub: FakeHub, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub_module, "watched", watched := Mock(wraps=hub_module.watched))
     files = find(cache, source=source)
     assert (files.kind, files.path.name) == ("directory", COMMIT)
-    assert {path.name for path in files.path.iterdir()} == {"config.json", "model.safetensors", "tokenizer.json"}
-    assert (files.path / "model.safetensors").read_bytes() == REPOSITORY["model.safetensors"]
+    safe = {name: REPOSITORY[name] for name in ("config.json", "model.safetensors", "tokenizer.json")}
+    assert {path.name: path.read_bytes() for path in files.path.iterdir()} == safe
+    assert {blob.read_bytes() for blob in watched.call_args.args[0].iterdir()} == {*safe.values()}, "what grows"
     hub.requests.clear()
     assert find(cache, source=source) == files
     assert hub.requests == []
-
-
-def test_the_folder_that_grows_is_the_watched_one(hub: FakeHub, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    watched = Mock(wraps=hub_module.watched)
-    monkeypatch.setattr(hub_module, "watched", watched)
-    find(cache, source="hub:org/tiny")
-    folder, *_ = watched.call_args.args
-    assert {file.read_bytes() for file in folder.iterdir()} == {
-        REPOSITORY[name] for name in ("config.json", "model.safetensors", "tokenizer.json")
-    }
 
 
 def test_what_the_operator_allows_is_fetched_too(hub: FakeHub, cache: Path) -> None:

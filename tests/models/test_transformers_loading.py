@@ -49,7 +49,8 @@ def configure(directory: Path, **changes: Any) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
 
 
-INDEX = '{"metadata": {}, "weight_map": {"lm_head.weight": "model-00002-of-00002.safetensors"}}'
+INDEX = "model.safetensors.index.json"
+MAP = '{"metadata": {}, "weight_map": {"lm_head.weight": "model-00002-of-00002.safetensors"}}'
 
 
 @pytest.mark.parametrize(
@@ -57,13 +58,10 @@ INDEX = '{"metadata": {}, "weight_map": {"lm_head.weight": "model-00002-of-00002
     [
         (lambda folder: os.truncate(folder / "model.safetensors", 5000), "model.safetensors is damaged or incomplete"),
         (
-            lambda folder: (folder / "model.safetensors.index.json").write_text(INDEX),
+            lambda folder: (folder / INDEX).write_text(MAP),
             "model-00002-of-00002.safetensors is damaged or incomplete",
         ),
-        (
-            lambda folder: (folder / "model.safetensors.index.json").write_text(INDEX[:50]),
-            "model.safetensors.index.json is not valid JSON",
-        ),
+        (lambda folder: (folder / INDEX).write_text(MAP[:50]), "model.safetensors.index.json is not valid JSON"),
         (lambda folder: (folder / "config.json").write_text("null"), "config.json is not valid JSON"),
         (lambda folder: configure(folder, model_type="nonesuch"), "nonesuch"),
     ],

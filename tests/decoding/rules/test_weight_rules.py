@@ -86,12 +86,7 @@ def test_a_prompt_weighs_members_without_tokens_for_all_of_it() -> None:
     with closing(ensemble):
         [step, *_], _ = steps_and_end(ensemble.generate("the vote \x13 of one", raw=True))
     assert all(0.1 < member.weight < 0.9 for member in step.members), "what one of them lacks says nothing"
-
-
-def test_nothing_is_kept_of_a_prompt_read_for_weights() -> None:
-    ensemble = make(1, 2, mode="every-step", weights="prompt-perplexity")
-    assert list(ensemble.generate("what a visitor wrote", raw=True))
-    assert ensemble._read_texts._reads == {}
+    assert ensemble._read_texts._reads == {}, "nothing is kept of what a visitor wrote"
 
 
 def test_a_prompt_read_for_weights_takes_no_more_room() -> None:

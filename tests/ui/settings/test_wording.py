@@ -57,41 +57,22 @@ def test_what_every_run_is_anyway_is_not_said() -> None:
         assert word not in said
 
 
+DIFFERS, SAME = "differs from the previous run at token", "same text as the previous run"
+AT_MOST = [(0.0003, "0.0003"), (0.5003 - 0.5, "0.0003"), (0.00027, "0.0003"), (0.00031, "0.0004"), (0.97, "1.0")]
+AT_MOST += [(1.0, "1"), (0.000002, "0.000002"), (0.0000002, "0.000001"), (0.0, "0.000001")]
 COMPARED_IN_WORDS = [
     (Comparison("equal", 9), "identical to the previous run"),
-    (
-        Comparison("different", 16, (b" blue", b" sky")),
-        'differs from the previous run at token 17: "␣sky" instead of "␣blue"',
-    ),
-    (
-        Comparison("unknown", 0, (b"A", b"\xe2\x82")),
-        'differs from the previous run at token 1: "⟨E2 82⟩" instead of "A"',
-    ),
-    (Comparison("different", 2, (b"", b"\n")), 'differs from the previous run at token 3: "⏎" instead of the end'),
-    (
-        Comparison("different", 2, (b" a", b""), 0, 0.5),
-        'differs from the previous run at token 3: the end instead of "␣a"',
-    ),
-    (Comparison("different", 4, (None, b"x")), "same text as the previous run up to token 4, where that one ended"),
-    (Comparison("different", 4, (b"x", None)), "same text as the previous run up to token 4, where this one ended"),
-    (Comparison("different", 9), "same text as the previous run; probabilities differ in the last digits"),
-    (Comparison("unknown", 9), "same text as the previous run and the same probabilities to six digits"),
+    (Comparison("different", 16, (b" blue", b" sky")), f'{DIFFERS} 17: "␣sky" instead of "␣blue"'),
+    (Comparison("unknown", 0, (b"A", b"\xe2\x82")), f'{DIFFERS} 1: "⟨E2 82⟩" instead of "A"'),
+    (Comparison("different", 2, (b"", b"\n")), f'{DIFFERS} 3: "⏎" instead of the end'),
+    (Comparison("different", 2, (b" a", b""), 0, 0.5), f'{DIFFERS} 3: the end instead of "␣a"'),
+    (Comparison("different", 4, (None, b"x")), f"{SAME} up to token 4, where that one ended"),
+    (Comparison("different", 4, (b"x", None)), f"{SAME} up to token 4, where this one ended"),
+    (Comparison("different", 9), f"{SAME}; probabilities differ in the last digits"),
+    (Comparison("unknown", 9), f"{SAME} and the same probabilities to six digits"),
     *(
-        (
-            Comparison("different", 9, None, 4, most),
-            f"same text as the previous run; probabilities differ from token 5 on, {amount}",
-        )
-        for most, amount in [
-            (0.0003, "by at most 0.0003"),
-            (0.5003 - 0.5, "by at most 0.0003"),
-            (0.00027, "by at most 0.0003"),
-            (0.00031, "by at most 0.0004"),
-            (0.97, "by at most 1.0"),
-            (1.0, "by at most 1"),
-            (0.000002, "by at most 0.000002"),
-            (0.0000002, "by at most 0.000001"),
-            (0.0, "by at most 0.000001"),
-        ]
+        (Comparison("different", 9, None, 4, most), f"{SAME}; probabilities differ from token 5 on, by at most {said}")
+        for most, said in AT_MOST
     ),
 ]
 
