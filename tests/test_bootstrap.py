@@ -186,11 +186,7 @@ def test_vocabularies_that_do_not_unite_fail_all_members(
 
 def test_members_share_what_they_learn_of_hosts(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[set[str]] = []
-
-    def load(member: Any, *, unreachable: set[str], **_: Any) -> FakeModel:
-        seen.append(unreachable)
-        return FakeModel(member.name)
-
+    load = lambda member, *, unreachable, **_: seen.append(unreachable) or FakeModel(member.name)  # noqa: E731
     monkeypatch.setattr(factory, "load_model", load)
     load_ensemble(config).close()
     assert len(seen) > 1

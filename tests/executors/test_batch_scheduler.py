@@ -5,7 +5,6 @@ from __future__ import annotations
 from concurrent.futures import Future
 
 import pytest
-import torch
 
 from gac_app.decoding.distribution.read_result import ReadResult
 from gac_app.decoding.member import InlineMember
@@ -71,12 +70,9 @@ def test_each_is_told_before_the_next_distribution_is_made(monkeypatch: pytest.M
     told: list[int] = []
     results = [desk.ask(desk.open(text)) for text in ("one", "two", "three")]
     project = VocabMapping.project
-
-    def noted(mapping: VocabMapping, logits_NV: torch.Tensor) -> torch.Tensor:
-        told.append(sum(result.done() for result in results))
-        return project(mapping, logits_NV)
-
-    monkeypatch.setattr(VocabMapping, "project", noted)
+    monkeypatch.setattr(
+        VocabMapping, "project", lambda *args: told.append(sum(map(Future.done, results))) or project(*args)
+    )
     desk.run()
 
     assert desk.model.batches == [3]

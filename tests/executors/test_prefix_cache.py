@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -248,15 +249,9 @@ def test_fixed_chunks_begin_with_the_first_id(opened: Desk) -> None:
 def test_the_chat_prefix_is_copied_of_the_shortest(opened: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """A copy may hold all that the other one has read."""
     held = [opened.opened([*PROMPT, *[90] * more], f"visitor {more}")[0] for more in (2, 1, 3)]
-    copied, real = list[KVSequence](), opened.model.fork
-
-    def fork(sequence: KVSequence) -> KVSequence:
-        copied.append(sequence)
-        return real(sequence)
-
-    monkeypatch.setattr(opened.model, "fork", fork)
+    monkeypatch.setattr(opened.model, "fork", fork := Mock(wraps=opened.model.fork))
     opened.opened(PROMPT, "bob/talk")
-    assert copied == [held[1]]
+    assert [call.args for call in fork.mock_calls] == [(held[1],)]
 
 
 def test_the_chat_prefix_outlasts_the_sessions(opened: Desk) -> None:

@@ -123,12 +123,7 @@ def test_what_else_is_in_the_cache_changes_no_bit(gguf: Path) -> None:
 def test_gaps_between_steps_change_no_bit(gguf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Slot 3 is held by somebody who waits, slot 5 is free."""
     decode, num_rows = LlamaCppModel._decode, list[int]()
-
-    def noted(model: LlamaCppModel, chunk: list[llama_cpp_model._Row]) -> list[tuple[int, int]]:
-        num_rows.append(len(chunk))
-        return decode(model, chunk)
-
-    monkeypatch.setattr(LlamaCppModel, "_decode", noted)
+    monkeypatch.setattr(LlamaCppModel, "_decode", lambda model, rows: num_rows.append(len(rows)) or decode(model, rows))
 
     def found(slots: list[int]) -> tuple[list[torch.Tensor], torch.Tensor, torch.Tensor]:
         """Of steps in these slots, of whoever waits and of whoever comes."""

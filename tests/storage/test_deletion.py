@@ -126,9 +126,7 @@ def test_a_deleted_visitor_leaves_no_row_and_no_byte(store: Store, path: Path) -
     assert len(listed(store, BOB)) == 5
 
 
-def test_an_answer_that_comes_after_the_deletion_is_not_written(store: Store, path: Path) -> None:
-    run = new_run()
-    store.start_run(run)
+def test_an_answer_that_comes_after_the_deletion_is_not_written(store: Store, run: NewRun, path: Path) -> None:
     store.delete_run(ALICE, run.run_id)
     for late in (store.save_answer(run.run_id, answer()), store.finish_run(run.run_id, RunStatus.FINISHED)):
         with pytest.raises(NotFoundError):
@@ -136,9 +134,7 @@ def test_an_answer_that_comes_after_the_deletion_is_not_written(store: Store, pa
     assert counts(path) == [1, 0, 0, 0, 0, 0]
 
 
-def test_a_start_finishes_a_deletion_that_was_cut_off(store: Store, path: Path, tmp_path: Path) -> None:
-    run = new_run()
-    store.start_run(run).result()
+def test_a_start_finishes_a_deletion_that_was_cut_off(store: Store, run: NewRun, path: Path, tmp_path: Path) -> None:
     (key,) = keys_of(path, run)
     store.transact(lambda session: changes.delete_run(session, ALICE, run.run_id))
     (tmp_path / "dead").mkdir()

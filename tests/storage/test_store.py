@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 import gac_app
 from gac_app.decoding.trace.serialise import token_from_json
 from gac_app.errors import DamagedError, NotFoundError, StorageError
-from gac_app.storage import RunStatus, Store
+from gac_app.storage import NewRun, RunStatus, Store
 from gac_app.storage.database import paging
 from gac_app.storage.database.database import DeletedIds, when_written
 from gac_app.storage.database.tables import UtcDateTime
@@ -51,24 +51,17 @@ def test_a_run_comes_back_whole(store: Store) -> None:
 
 def test_the_writing_thread_packs_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Which takes seconds for a long answer, while votes would wait."""
-    compress, threads = zlib.compress, list[str]()
-
-    def note(data: bytes) -> bytes:
-        threads.append(threading.current_thread().name)
-        return compress(data)
-
-    monkeypatch.setattr(zlib, "compress", note)
+    compress, threads = zlib.compress, list[threading.Thread]()
+    monkeypatch.setattr(zlib, "compress", lambda data: threads.append(threading.current_thread()) or compress(data))
     run = new_run()
     store.start_run(run)
     store.save_answer(run.run_id, answer()).result()
     store.save_study(ALICE, new_id(), {"name": "a study"}, {"tables": []}).result()
-    assert set(threads) == {threading.current_thread().name}
+    assert set(threads) == {threading.current_thread()}
     assert len(threads) == 3, "steps, their outline, a study"
 
 
-def test_nobody_writes_into_anothers_conversation_or_run(store: Store) -> None:
-    run = new_run()
-    store.start_run(run).result()
+def test_nobody_writes_into_anothers_conversation_or_run(store: Store, run: NewRun) -> None:
     for intruder in (
         new_run(visitor_key=BOB, conversation_id=run.conversation_id),
         new_run(visitor_key=BOB, parent_run_id=run.run_id),

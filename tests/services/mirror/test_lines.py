@@ -230,12 +230,8 @@ def test_an_index_says_when_it_is_told_to_stop(tmp_path: Path, monkeypatch: pyte
     path, told = tmp_path / "f.jsonl", list[tuple[int, int]]()
     gone = [json.loads(deletion_line(DeletedIds([f"{n:032x}"], [f"{n + 9:032x}"]))) for n in range(5)]
     path.write_text("".join(json.dumps(line) + "\n" for line in gone) + "no JSON\n")
-
-    def go_on(num_done: int, num: int) -> bool:
-        told.append((num_done, num))
-        return num_done < 4
-
-    assert len(index_of([path], go_on).deleted) == 2 * 3, "the fourth line is not read"
+    index = index_of([path], lambda num_done, num: told.append((num_done, num)) or num_done < 4)
+    assert len(index.deleted) == 2 * 3, "the fourth line is not read"
     assert told == [(2, 0), (4, 0)]
     whole = index_of([path, path])
     assert whole.deleted == {f"{n:032x}" for n in range(14)} - {f"{n:032x}" for n in range(5, 9)}

@@ -12,7 +12,7 @@ from unittest.mock import Mock
 import pytest
 
 from gac_app.errors import NotFoundError, RequestError
-from gac_app.storage import NewBattle, NewJudgement, Store, StoredBattle
+from gac_app.storage import NewBattle, NewJudgement, NewRun, Store, StoredBattle
 from gac_app.storage.database import visitors
 from tests.databases import database_in, sql
 from tests.storage.samples import ALICE, BOB, new_id, new_run
@@ -211,9 +211,7 @@ def test_what_was_judged_here_since_counts(store: Store, other: Store) -> None:
 
 
 @pytest.mark.parametrize("is_undo", [False, True])
-def test_a_later_vote_takes_back_what_an_old_one_implied(store: Store, is_undo: bool) -> None:
-    run = new_run()
-    store.start_run(run)
+def test_a_later_vote_takes_back_what_an_old_one_implied(store: Store, run: NewRun, is_undo: bool) -> None:
     old = implied(store, run.run_id)
     store.battles.judge(ALICE, old.battle_id, NewJudgement(position=1, kind="remark", body={})).result()
     assert [vote.origin for vote in store.battles.votes()] == ["compare"]
@@ -289,8 +287,7 @@ def test_a_new_visitor_gets_the_imports_of_two_databases(store: Store, other: St
 def test_an_imported_visitor_is_looked_at_once(store: Store, other: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     judged(store)
     judged(store, BOB)
-    hashed = Mock(wraps=visitors.is_pseudonym_of)
-    monkeypatch.setattr(visitors, "is_pseudonym_of", hashed)
+    monkeypatch.setattr(visitors, "is_pseudonym_of", hashed := Mock(wraps=visitors.is_pseudonym_of))
     other.import_records([], list(store.battles.export(BOB))).result()
     for _ in range(3):
         assert not other.has_imported(ALICE)

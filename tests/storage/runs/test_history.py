@@ -94,8 +94,7 @@ def test_sorting_by_length_and_by_share_ensembled(store: Store) -> None:
 def test_a_page_of_the_history_decrypts_its_own_runs_alone(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(9):
         keep(store, f"run {number}")
-    opened = Mock(wraps=history.decrypt_json)
-    monkeypatch.setattr(history, "decrypt_json", opened)
+    monkeypatch.setattr(history, "decrypt_json", opened := Mock(wraps=history.decrypt_json))
     for sort in SORTS:
         with statements(store.engine) as told:
             assert len(store.list_conversations(ALICE, HistoryFilter(sort=sort), 2, 3)) == 2

@@ -54,8 +54,7 @@ def test_an_outline_comes_back_with_all_that_is_drawn(num_steps: int) -> None:
 
 
 def test_a_piece_of_a_long_outline_reads_one_part(monkeypatch: pytest.MonkeyPatch) -> None:
-    unpacked = Mock(wraps=zlib.decompress)
-    monkeypatch.setattr(traces.zlib, "decompress", unpacked)
+    monkeypatch.setattr(traces.zlib, "decompress", unpacked := Mock(wraps=zlib.decompress))
     steps, data = packed(events_of(6 * OUTLINED))
     outline = stored_outline(lambda: data)
     assert len(outline) == 6 * OUTLINED

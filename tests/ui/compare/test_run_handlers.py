@@ -3,7 +3,6 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -218,18 +217,10 @@ def test_nothing_of_a_run_is_read_or_written_on_the_event_loop(
     handlers, threads = handlers_of(service), list[threading.Thread]()
     first = run_id_of(collect(handlers.run(KEY, None, "hello", {}))[0])
     service._runs.remove(service._runs.all())  # as after a restart
-    decompress, token_record = zlib.decompress, records.token_record
-
-    def unpack(data: bytes) -> bytes:
-        threads.append(threading.current_thread())
-        return decompress(data)
-
-    def written(*args: Any) -> list[Any]:
-        threads.append(threading.current_thread())
-        return token_record(*args)
-
-    monkeypatch.setattr(traces.zlib, "decompress", unpack)
-    monkeypatch.setattr(records, "token_record", written)
+    for place, name in ((traces.zlib, "decompress"), (records, "token_record")):
+        real = getattr(place, name)
+        noted = lambda *args, real=real: threads.append(threading.current_thread()) or real(*args)  # noqa: E731
+        monkeypatch.setattr(place, name, noted)
     opened(handlers, KEY, first)
     assert len(threads) == 3 * len(ANSWER) + 3, "tokens, and an outline of each answer"
     collect(handlers.on("rerun")(event(key=KEY, run=first)))
