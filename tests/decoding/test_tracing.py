@@ -17,7 +17,7 @@ from gac_app.decoding.loop.mixture import Mixture
 from gac_app.decoding.loop.tracing import StepView, trace_of
 from gac_app.decoding.rules.gate import GateDecision
 from gac_app.decoding.trace import Candidate, MemberTrace, StepOutline, StepTrace, TokenEvent, is_changed
-from gac_app.decoding.trace.serialise import round_float, token_from_json, token_to_json
+from gac_app.decoding.trace.serialise import round_float, step_from_json, step_to_json, token_from_json, token_to_json
 from gac_app.vocab.union import UnionVocabulary
 
 UNION = UnionVocabulary([b"a", b"b", b"c"])
@@ -62,7 +62,8 @@ def test_a_step_of_two_members() -> None:
 )  # fmt: skip
 def test_the_start_of_the_gates_choice_is_no_change(token: bytes, gate_choice: bytes | None, expected: bool) -> None:
     step = StepTrace(0, 0, token, 1.0, (), 1.0, True, "one", (), gate_choice=gate_choice)
-    assert is_changed(step) == is_changed(StepOutline.of(TokenEvent("", step))) == expected
+    stored = step_from_json(step_to_json(step))
+    assert is_changed(step) == is_changed(stored) == is_changed(StepOutline.of(TokenEvent("", step))) == expected
 
 
 def test_without_a_gate_rule_the_confidence_is_the_largest() -> None:

@@ -60,7 +60,7 @@ def test_it_is_written_once_and_sent_whole(client: TestClient, written: Counter[
 
 
 def test_a_runs_address_has_the_same_document(client: TestClient, written: Counter[str]) -> None:
-    assert client.get("/?run=abc&deep_link=x").text == client.get("/").text
+    assert client.get("/?run=abc&deep_link=x").text == client.get("/").text == f"<head>{FIRST}{HERE}/{WORDS}"
     assert written.total() == 1
 
 
