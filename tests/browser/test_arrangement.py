@@ -183,6 +183,7 @@ def test_the_prompt_stays_at_hand_and_a_stopped_answer_goes_on(serve: Server, op
     assert page.text(text).startswith(kept), "no word is taken away"
     page.wait_for_end()
     assert len(page.text(text)) > len(kept)
+    assert page.page.text_content(".gac-proof") == "", "its digest is not the whole answer's"
     assert boxes(page, ".gac-answers")[0][1] == top, "what is said of a version has its line"
     page.click("role=button[name='Older version']", then=".gac-versions:has-text('1/2')")
     assert page.text(text) == kept

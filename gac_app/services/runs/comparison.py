@@ -56,7 +56,9 @@ def compare_streams(old: StreamView, new: StreamView) -> Comparison | None:
         return None
     if old_end.digest and old_end.digest == new_end.digest:
         return Comparison("equal", new_end.num_tokens)
-    return compare(old.outline, new.outline, old_end.digest, new_end.digest)
+    # Of replayed steps a digest counts only the tokens, so that it differs from the whole answer's.
+    old_digest = "" if old_end.num_replayed or new_end.num_replayed else old_end.digest
+    return compare(old.outline, new.outline, old_digest, new_end.digest)
 
 
 def _token_at(steps: Sequence[StepOutline], position: int) -> bytes | None:

@@ -67,10 +67,10 @@ class EnsembleCard extends Card {
 
   finish(end) {
     super.finish(end);
-    if (end.digest && this.tokens.count > 0) this.prove(end);
+    if (end.digest && !end.replayed && this.tokens.count > 0) this.prove(end);
   }
 
-  /** The digest of the answer's steps, and whether it can be had again. */
+  /** The digest of the answer's steps, and whether it can be had again: not of an answer that was continued. */
   prove({ digest, reproducible }) {
     const text = t("card.digest", { digits: digest.slice(0, DIGITS_SHOWN) }), proof = reproducible ? "card.reproducible" : "card.not-reproducible";
     const button = h("button", { type: "button", class: "gac-fork", text, title: t("card.digest.title", { digest }), onclick: () => copyBy(button, digest, text) });

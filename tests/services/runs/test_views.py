@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -92,6 +93,10 @@ def test_ended_answers_to_equal_messages_are_compared() -> None:
     assert compare_streams(stream([], ""), stream(events())) is None
     assert compare_streams(stream(events()), stream([])) is None
     assert compare_streams(stream(events()), stream(events(), prompt="Why not?")) is None
+    whole, continued = stream(events()), stream(events(), "2e")
+    continued.events[-1] = replace(end_of(continued), num_replayed=2)  # type: ignore[index]
+    for pair in ((whole, continued), (continued, whole)):
+        assert compare_streams(*pair) == Comparison("unknown", len(PIECES)), "its digest is another"
 
 
 class Unread(Sequence[Any]):
