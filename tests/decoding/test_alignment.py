@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gac_app.decoding.alignment.boundary_conflict import _are_conflicts, boundary_conflicts, extends_beyond, surely_ends
+from gac_app.decoding.alignment.covers import Covers
 from gac_app.decoding.distribution.token_distribution import TokenDistribution
 from gac_app.models.random_model import RandomModel
 from gac_app.vocab.union import UnionVocabulary
@@ -140,3 +141,16 @@ def test_paper_is_project_mean_argmax_feed(seeds: list[int], raw_weights: list[i
     assert [step.token for step in steps] == [token for token, _ in wanted]
     assert [step.prob for step in steps] == pytest.approx([prob for _, prob in wanted], rel=1e-4)
     assert not any(step.is_partial for step in steps)
+
+
+def test_who_catches_up_is_told_the_gate_s_top_of_this_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    told, resync = list[list[bytes]](), Covers.resync
+
+    def noted(covers: Covers, piece: bytes, likely: list[bytes]) -> bytes:
+        told.append(likely)
+        return resync(covers, piece, likely)
+
+    monkeypatch.setattr(Covers, "resync", noted)
+    steps, _ = decoded(make(1, 2), mode="gate", threshold=0.2, alignment="prefix", max_new_tokens=40)
+    [top] = [step.members[0].top for step in steps if step.is_ensembled]
+    assert told == [[one.token for one in top if one.token and one.prob >= 0.01]]
