@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from gac_app.decoding.contexts import POLL_S, SessionStopped
 from gac_app.decoding.distribution import PartialDistribution, ReadResult, Told
@@ -35,7 +35,6 @@ class RemoteMember(InlineMember):
         super().__init__(model, mapping)
         self._remote = model
         self._threads = defaultdict[int, ThreadPoolExecutor](lambda: ThreadPoolExecutor(1, f"ask-{model.name}"))
-        self._under_way = defaultdict[int, list[Future[Any]]](list)  # by slot
         self._lock = threading.RLock()  # a session that is collected frees its sequences, within `read` too
         self._closed = threading.Event()
 
@@ -58,12 +57,8 @@ class RemoteMember(InlineMember):
             return future
 
     def free(self, sequence: KVSequence) -> None:
-        """See `Member`. At once where nothing is under way: whoever comes next may need the slot."""
-        with self._lock, suppress(MemberError, RuntimeError):  # closed, or the program ends
-            if all(future.done() for future in self._under_way[sequence.slot]):
-                self._free(sequence)
-            else:
-                self._asking(sequence, self._free, sequence)
+        with suppress(MemberError, RuntimeError):  # closed, or the program ends
+            self._asking(sequence, self._free, sequence)
 
     def close(self) -> None:
         with self._lock:
@@ -84,10 +79,7 @@ class RemoteMember(InlineMember):
         with self._lock:
             if self._closed.is_set():
                 raise self._why_closed
-            future = self._threads[sequence.slot].submit(ask, about)
-            left = [one for one in self._under_way[sequence.slot] if not one.done()]
-            self._under_way[sequence.slot] = [*left, future]
-            return future
+            return self._threads[sequence.slot].submit(ask, about)
 
     def _asked(self, request: ForwardRequest) -> ReadResult:
         if self._closed.is_set():

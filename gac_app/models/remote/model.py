@@ -137,6 +137,12 @@ class RemoteModel(Model):
         logits_V[top.ids] = torch.tensor(top.logprobs)
         return logits_V
 
+    def new_sequence(self) -> KVSequence:
+        """There is always room, while stopped sequences wait for their last answers too: runs are queued elsewhere."""
+        if not self._free_slots:
+            self._free_slots.append(len(self._num_cached))
+        return super().new_sequence()
+
     def truncate(self, slot: int, length: int) -> None:
         """Nothing is kept here. What an engine keeps beyond `length` ids, it drops when it is asked."""
         if not length:
