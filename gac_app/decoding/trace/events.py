@@ -141,6 +141,11 @@ class FinishedEvent:
     is_at_odds: bool = False  # an ERROR because its JSON schema and bias left no token; not stored
 
     @property
+    def is_cut(self) -> bool:
+        """Whether `max_new_tokens` ended it, and not a full context."""
+        return self.reason is FinishReason.LENGTH and self.detail.startswith("the limit of ")
+
+    @property
     def num_decoded(self) -> int:
         return self.num_tokens - self.num_replayed
 

@@ -75,12 +75,13 @@ def extended(parent: RunView, ensemble: Ensemble, stream: str = "") -> RunPlan:
     `stream` all; the others are copied. Raises RequestError.
     """
     limit = parent.settings.max_new_tokens
-    ended = {key for key, one in parent.streams.items() if stream in ("", key) and _can_continue(one, limit)}
+    chosen = {key: one.finished for key, one in parent.streams.items() if stream in ("", key)}
+    ended = {key: end for key, end in chosen.items() if end and (end.reason is FinishReason.ABORT or end.is_cut)}
     if not ended:
         raise RequestError(
             "run", Phrase("Only an answer that was stopped or reached its maximum length can be continued.")
         )
-    if any(_is_at_limit(parent.streams[key], limit) for key in ended):
+    if any(end.is_cut and end.num_tokens >= limit for end in ended.values()):  # a copied one was cut before
         if limit >= MAX_NEW_TOKENS:
             raise RequestError(
                 "max_new_tokens",
@@ -91,7 +92,7 @@ def extended(parent: RunView, ensemble: Ensemble, stream: str = "") -> RunPlan:
     for branch in branches.values():
         ensemble.check_branch(branch)
     settings = parent.settings.model_copy(update={"max_new_tokens": limit})
-    return _part_of(parent, settings=settings, kept=_copies(parent, ended), branches=branches)
+    return _part_of(parent, settings=settings, kept=_copies(parent, set(ended)), branches=branches)
 
 
 def compared(parent: RunView, settings: Settings) -> RunPlan:
@@ -135,13 +136,3 @@ def _so_far(run: RunView, stream: StreamView) -> Branch:
 def _copies(run: RunView, without: set[str]) -> dict[str, LiveStream]:
     streams = {key: stream for key, stream in run.streams.items() if key not in without}
     return {key: LiveStream(stream.name, events=list(stream.events)) for key, stream in streams.items()}
-
-
-def _can_continue(stream: StreamView, limit: int) -> bool:
-    is_stopped = stream.finished is not None and stream.finished.reason is FinishReason.ABORT
-    return is_stopped or _is_at_limit(stream, limit)
-
-
-def _is_at_limit(stream: StreamView, limit: int) -> bool:
-    end = stream.finished
-    return end is not None and end.reason is FinishReason.LENGTH and end.num_tokens >= limit

@@ -25,7 +25,6 @@ from gac_app.services.runs.comparison import compare_streams
 from gac_app.services.runs.live_run import LiveRun
 from gac_app.services.runs.runs import RunView
 from gac_app.services.runs.views import BESIDE, ENSEMBLE, StreamView, is_over
-from gac_app.settings import Settings
 from gac_app.ui.compare.forks import Fork, GrowingText
 from gac_app.ui.compare.spelling import label_of
 from gac_app.ui.compare.wording import comparison_in_words
@@ -138,11 +137,8 @@ class RunLines:
             self._ended.add(key)
             if self._num_sent[index] < len(outline):
                 lines.append({"rest": [index, end.text[sum(len(step.text) for step in new) :]]})
-            lines.append({"end": [index, {**_figures(end, self._settings_of(key)), "again": self._again(key)}]})
+            lines.append({"end": [index, {**_figures(end), "again": self._again(key)}]})
         return lines
-
-    def _settings_of(self, key: str) -> Settings:
-        return self._beside.settings if self._beside and key == BESIDE else self._run.settings
 
     def _again(self, key: str) -> str:
         before, now = self._before.streams.get(key) if self._before else None, self._streams[key]
@@ -184,10 +180,10 @@ def _word(token: bytes) -> str:
     return label_of(token.strip(b" ") or token) if token else ""
 
 
-def _figures(event: FinishedEvent, settings: Settings) -> dict[str, Any]:
+def _figures(event: FinishedEvent) -> dict[str, Any]:
     return {
         "reason": event.reason.value,
-        "detail": "" if event.num_tokens >= settings.max_new_tokens else event.detail,  # the page knows that limit
+        "detail": "" if event.is_cut else event.detail,  # the page has words for it
         "tokens": event.num_tokens,
         "ensembled": event.num_ensembled,
         "ttft_s": round(event.ttft_s, 3),

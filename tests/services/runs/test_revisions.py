@@ -19,6 +19,7 @@ from gac_app.ui.compare.records import RunLines
 from tests.databases import database_in
 from tests.fakes import FakeModel
 from tests.services.house import ALICE, BOB, SHORT, House, answer, begun, end_of, ended, slow_models, texts
+from tests.ui.spy import lines_of
 
 
 def test_a_revised_prompt_takes_the_run_s_place(service: RunService) -> None:
@@ -94,12 +95,16 @@ def test_a_stopped_answer_goes_on_and_loses_no_word(house: House) -> None:
     assert end.settings == whole.settings
 
 
-def test_a_stopped_answer_goes_on_to_its_own_limit(service: RunService) -> None:
+def test_each_answer_goes_on_to_its_own_limit(service: RunService) -> None:
     run, ensemble = answer(service), service.members.ensemble()
     stopped = run.streams["member:a"]
     stopped.events[-1] = replace(end_of(stopped), reason=FinishReason.ABORT)
     limits = {key: extended(run, ensemble, key).settings.max_new_tokens for key in ("ensemble", "member:a", "")}
     assert limits == {"ensemble": 20, "member:a": 10, "": 20}, "whatever the others reached"
+    longer = ended(service.extend(ALICE, run.id, "ensemble"))
+    ends = [line["end"][1] for line in lines_of(RunLines(longer).value()) if isinstance(line, dict) and "end" in line]
+    assert ends[2]["detail"] == "", "it was cut, as the page says"
+    assert extended(longer, ensemble, "member:b").settings.max_new_tokens == 20
 
 
 def test_figures_are_of_what_was_decoded(house: House, tmp_path: Path) -> None:

@@ -119,8 +119,8 @@ def test_stored_answers_are_compared_without_their_steps(digest: str, digests: s
 # --- a run's status, and runs in the place of another
 
 
-def finish(reason: FinishReason, num_tokens: int = len(PIECES)) -> FinishedEvent:
-    return FinishedEvent(reason, "".join(PIECES), num_tokens, 0, 0.1, 0.5, {})
+def finish(reason: FinishReason, num_tokens: int = len(PIECES), detail: str = "") -> FinishedEvent:
+    return FinishedEvent(reason, "".join(PIECES), num_tokens, 0, 0.1, 0.5, {}, detail)
 
 
 def answered(reason: FinishReason | None) -> StreamView:
@@ -128,6 +128,7 @@ def answered(reason: FinishReason | None) -> StreamView:
 
 
 STOP, LENGTH, ABORT, ERROR = FinishReason.STOP, FinishReason.LENGTH, FinishReason.ABORT, FinishReason.ERROR
+CUT = "the limit of 3 new tokens"
 
 
 @pytest.mark.parametrize(
@@ -177,7 +178,7 @@ def test_after_the_largest_seed_comes_the_first() -> None:
 )
 def test_answers_at_their_limit_go_on(limit: int, later: int) -> None:
     run, ensemble = parent(LENGTH, STOP, max_new_tokens=limit), Spy()
-    end = finish(LENGTH, num_tokens=limit)
+    end = finish(LENGTH, limit, CUT)
     run.streams["ensemble"].events[-1] = end  # type: ignore[index]
     plan = extended(run, cast("Ensemble", ensemble))
     branch = Branch(tuple(run.streams["ensemble"].steps))
@@ -187,15 +188,15 @@ def test_answers_at_their_limit_go_on(limit: int, later: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("reason", "num_tokens", "limit", "message"),
+    ("reason", "detail", "limit", "message"),
     [
-        (STOP, 3, 3, "can be continued"),
-        (LENGTH, 2, 3, "can be continued"),  # at a full context
-        (LENGTH, MAX_NEW_TOKENS, MAX_NEW_TOKENS, "has reached the largest"),
+        (STOP, "", 3, "can be continued"),
+        (LENGTH, "the context of a is full (3 tokens)", 3, "can be continued"),
+        (LENGTH, CUT, MAX_NEW_TOKENS, "has reached the largest"),
     ],
 )
-def test_answers_that_cannot_go_on_are_refused(reason: FinishReason, num_tokens: int, limit: int, message: str) -> None:
+def test_answers_that_cannot_go_on_are_refused(reason: FinishReason, detail: str, limit: int, message: str) -> None:
     run = parent(max_new_tokens=limit)
-    run.streams["ensemble"].events[-1] = finish(reason, num_tokens)  # type: ignore[index]
+    run.streams["ensemble"].events[-1] = finish(reason, limit, detail)  # type: ignore[index]
     with pytest.raises(RequestError, match=message):
         extended(run, cast("Ensemble", Spy()))
