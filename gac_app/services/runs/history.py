@@ -104,12 +104,13 @@ class History:
         return before if before.member_names == run.member_names else None
 
     def run_beside(self, visitor_key: str, run: RunView) -> RunView | None:
-        """The run that `run` replaces: no branch, same prompt and members, other settings. None if there is none."""
+        """The run with other settings that `run`, or what it continues, replaces: no branch, prompt and members alike."""
         parent = None if run.branch_position is not None else self._still_there(visitor_key, run.parent_run_id)
+        while parent and not have_other_answers(parent.settings, run.settings):
+            parent = self._still_there(visitor_key, parent.parent_run_id)
         if parent is None or parent.branch_position is not None or ENSEMBLE not in parent.streams:
             return None
-        is_alike = (parent.prompt, parent.member_names) == (run.prompt, run.member_names)
-        return parent if is_alike and have_other_answers(parent.settings, run.settings) else None
+        return parent if (parent.prompt, parent.member_names) == (run.prompt, run.member_names) else None
 
     def _still_there(self, visitor_key: str, run_id: str | None) -> RunView | None:
         """A run by its id; None if there is no id, or if the run was deleted or cannot be read."""

@@ -41,6 +41,8 @@ def test_a_comparison_has_other_settings(service: RunService) -> None:
         service.compare(ALICE, run.id, {"max_new_tokens": 11})
     other = ended(service.compare(ALICE, run.id, {**SHORT, "mode": "every-step"}))
     assert service.history.run_beside(ALICE, other) is run
+    other = ended(service.extend(ALICE, ended(service.regenerate(ALICE, other.id, "ensemble")).id))
+    assert service.history.run_beside(ALICE, other) is run, "also of what goes on, or is written anew"
     third = ended(service.start(ALICE, "And then?", SHORT, run.conversation_id))
     assert [message.content for message in third.streams["member:a"].messages][1] == texts(other)["ensemble"]
 
