@@ -104,7 +104,7 @@ class History:
         return before if before.member_names == run.member_names else None
 
     def run_beside(self, visitor_key: str, run: RunView) -> RunView | None:
-        """The run with other settings that `run`, or what it continues, replaced: no branch, same prompt and members."""
+        """The run with other settings that `run`, or one it continues, replaced: no branch, same prompt and members."""
         parent = None if run.branch_position is not None else self._still_there(visitor_key, run.parent_run_id)
         while parent and not have_other_answers(parent.settings, run.settings):
             parent = self._still_there(visitor_key, parent.parent_run_id)
