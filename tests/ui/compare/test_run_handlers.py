@@ -55,9 +55,9 @@ def test_a_prompt_is_answered_and_the_box_emptied(service: RunService) -> None:
 def test_a_page_is_told_of_changes_and_does_not_ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gac_app.ui.compare.run_handlers.PERIOD_S", 0.0)
     monkeypatch.setattr("gac_app.ui.compare.run_handlers.UNTOLD_S", WAIT_S)
-    service = planted_service(tmp_path, PlantedEnsemble(pieces=["word "] * 4, pause_s=0.1))
+    service = planted_service(tmp_path, PlantedEnsemble(pieces=["word "] * 16, pause_s=0.1))
     updates = collect(handlers_of(service).run(KEY, None, "hello", {}))
-    assert 5 <= len(updates) <= 3 * 5 + 6, "at most one for each event of three streams, and the run's own changes"
+    assert 5 <= len(updates) <= 3 * 17 + 6, "at most one for each event of three streams, and the run's own changes"
     service.close()
 
 
