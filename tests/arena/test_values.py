@@ -25,12 +25,8 @@ def test_usual_contestants_are_members_and_two_ensembles() -> None:
     own = contestants_of(config_of(["a", "b"], arena={"contestants": listed}))
     assert [(one.name, one.member, one.settings.threshold) for one in own] == [("one", "b", 0.5), ("third", None, 0.3)]
     found = contestants_of(config_of(["a", "b"]))
-    assert [(one.name, one.member, one.settings.mode) for one in found] == [
-        ("a", "a", "gate"),
-        ("b", "b", "gate"),
-        ("every step", None, "every-step"),
-        ("gate", None, "gate"),
-    ]
+    expected = [("a", "a", "gate"), ("b", "b", "gate"), ("every step", None, "every-step"), ("gate", None, "gate")]
+    assert [(one.name, one.member, one.settings.mode) for one in found] == expected
     assert [one.name for one in contestants_of(config_of(["a"]))] == ["a"]
     assert [one.name for one in contestants_of(config_of(["gate", "b"]))][3] == "ensemble, gate"
 

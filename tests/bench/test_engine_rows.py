@@ -142,11 +142,8 @@ def test_first_tokens_are_held_against_llama_cpp(bench_of: BenchOf, monkeypatch:
     models = [FakeModel("a"), FakeModel("b", 1)]
     rows = list(prompts._first_tokens(bench_of(models), {model.name: model for model in models}, 200, 2))
     assert [row.value for row in rows] == [0.5, 2.0, 1.5]
-    assert [row.name.partition("token, ")[2] for row in rows] == [
-        "a ÷ llama.cpp",
-        "b ÷ llama.cpp",
-        "ensemble ÷ llama.cpp's slower",
-    ]
+    names = [row.name.partition("token, ")[2] for row in rows]
+    assert names == ["a ÷ llama.cpp", "b ÷ llama.cpp", "ensemble ÷ llama.cpp's slower"]
 
 
 def test_an_answers_pace_is_timed_beside_a_prompt(bench_of: BenchOf, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -153,11 +153,10 @@ class Watched:
 
     def choose(self, words: str) -> None:
         """Choose from the menu beside the prompt."""
-        self.page.click(".gac-asked .gac-keep summary")
-        self.page.click(f".gac-asked button:text-is('{words}')")
+        self.click(".gac-asked .gac-keep summary", f".gac-asked button:text-is('{words}')")
 
-    def click(self, selector: str, *, then: str, state: Any = "visible") -> None:
-        click(self.page, selector, then=then, state=state)
+    def click(self, *selectors: str, then: str = "body", state: Any = "visible") -> None:
+        click(self.page, *selectors, then=then, state=state)
 
     def press(self, key: str, *, then: str) -> None:
         press(self.page, key, then=then)
@@ -219,22 +218,21 @@ class Watched:
         return self.page.inner_text(selector)
 
     def open_settings(self) -> None:
-        self.page.click(".gac-summary")
-        self.page.click(".gac-settings summary:has-text('Research')")
+        self.click(".gac-summary", ".gac-settings summary:has-text('Research')")
 
     def confirm_deletion(self) -> None:
         """Say yes to the dialog of History, and wait until it is done."""
-        self.page.click(".gac-dialog button[value=delete]")
-        self.page.wait_for_selector(".gac-history-note:text-is('Deleted.')")
+        self.click(".gac-dialog button[value=delete]", then=".gac-history-note:text-is('Deleted.')")
 
     def leave_fields(self) -> None:
         """Put the focus where keys are not typed."""
         self.page.evaluate("document.activeElement.blur()")
 
 
-def click(page: Page, selector: str, *, then: str, state: Any = "visible") -> None:
-    """Click, and wait for what is there then, or in another `state`."""
-    page.click(selector)
+def click(page: Page, *selectors: str, then: str = "body", state: Any = "visible") -> None:
+    """Click one after the other, and wait for what is there then, or in another `state`."""
+    for selector in selectors:
+        page.click(selector)
     page.wait_for_selector(then, state=state)
 
 

@@ -53,8 +53,7 @@ def leave_out(watched: Watched, provider: Provider) -> None:
 
 def test_a_visitor_signs_in_and_out(offered: tuple[Site, Provider], open_page: Opener) -> None:
     site, provider = offered
-    watched = open_page(site)
-    page = watched.page
+    page = (watched := open_page(site)).page
     watched.ask("Before")
     page.wait_for_selector(f"{MENU}:has-text('Sign in')")
     page.click(MENU)
@@ -96,8 +95,7 @@ def mirrored(tmp_path: Path) -> Iterator[tuple[Planted, Site]]:
 
 def test_it_is_asked_for_kept_and_taken_back(mirrored: tuple[Planted, Site], open_page: Opener) -> None:
     planted, site = mirrored
-    watched = open_page(site)
-    page = watched.page
+    page = (watched := open_page(site)).page
     owner = owner_of(page.evaluate("import('gac').then(({ modules }) => modules['page/browser'].visitorKey())"))
     page.wait_for_selector("p.loading", state="detached")
     with_axe(watched)

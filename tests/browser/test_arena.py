@@ -22,8 +22,9 @@ LONG = (*(f" word{number}" for number in range(4000)), "")
 BOX = ".gac-arena-form textarea"
 
 
-def to_arena(page: Page) -> None:
+def to_arena(page: Page) -> Page:
     to_tab(page, "Battle", then=BOX)
+    return page
 
 
 def begin(page: Page, prompt: str = "Where is Paris?") -> None:
@@ -88,8 +89,7 @@ def test_nothing_names_a_contestant_before_the_vote_counts(serve_arena: Server, 
 
 
 def test_a_battle_by_keyboard_alone(serve_arena: Server, open_page: Opener) -> None:
-    watched = open_page(serve_arena(PlantedEnsemble(SAID)))
-    page = watched.page
+    page = (watched := open_page(serve_arena(PlantedEnsemble(SAID)))).page
     page.focus("#gac-prompt textarea")
     page.keyboard.press("Escape")
     assert page.evaluate("document.activeElement === document.body"), "where keys are not typed"
@@ -147,8 +147,7 @@ def test_a_question_to_two_waits_for_the_models(serve_arena: Server, open_page: 
 
 
 def test_an_early_vote_ends_both_and_tells_names(serve_arena: Server, open_page: Opener) -> None:
-    page = open_page(serve_arena(PlantedEnsemble(LONG, pause_s=0.02))).page
-    to_arena(page)
+    page = to_arena(open_page(serve_arena(PlantedEnsemble(LONG, pause_s=0.02))).page)
     begin(page)
     page.wait_for_function("document.querySelector('.gac-battle-card .gac-text')?.textContent.length > 60")
     left, right = texts(page)
@@ -171,8 +170,7 @@ IS_ON_TOP = """(box) => { const at = box.getBoundingClientRect();
 
 
 def test_reasons_and_a_comment_are_kept_and_axe_is_silent(serve_arena: Server, open_page: Opener) -> None:
-    watched = open_page(serve_arena(PlantedEnsemble(SAID), public=True))
-    page = watched.page
+    page = (watched := open_page(serve_arena(PlantedEnsemble(SAID), public=True))).page
     page.wait_for_selector("p.loading", state="detached")
     with_axe(watched)
     to_arena(page)
@@ -220,8 +218,7 @@ def test_reasons_and_a_comment_are_kept_and_axe_is_silent(serve_arena: Server, o
 
 def test_tokens_are_offered_where_the_server_has_them(serve_arena: Server, open_page: Opener) -> None:
     status = ".gac-arena .gac-status:text-is('{}')"
-    page = open_page(serve_arena(PlantedEnsemble(SAID))).page
-    to_arena(page)
+    page = to_arena(open_page(serve_arena(PlantedEnsemble(SAID))).page)
     ask_two(page)
     with refused(page, "battle_tokens"):
         page.click(".gac-vote[data-outcome=tie]")
@@ -232,14 +229,11 @@ def test_tokens_are_offered_where_the_server_has_them(serve_arena: Server, open_
 
 
 def test_two_turns_then_others_and_a_reload(serve_arena: Server, open_page: Opener) -> None:
-    page = open_page(serve_arena(PlantedEnsemble(SAID))).page
-    to_arena(page)
+    page = to_arena(open_page(serve_arena(PlantedEnsemble(SAID))).page)
     ask_two(page)
     ask_two(page, "And Rome?")
-    assert page.locator(".gac-battle-card").first.locator(".gac-battle-said").all_inner_texts() == [
-        "Where is Paris?",
-        "And Rome?",
-    ]
+    said = page.locator(".gac-battle-card").first.locator(".gac-battle-said").all_inner_texts()
+    assert said == ["Where is Paris?", "And Rome?"]
     reload(page)
     to_arena(page)
     page.wait_for_selector(".gac-arena-asked:text-is('And Rome?')")

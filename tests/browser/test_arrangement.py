@@ -235,8 +235,7 @@ def test_tips_figures_and_one_answer_of_a_branch_anew(serve: Server, open_page: 
     page.wait_for_end()
     assert len(figures.all_inner_texts()) == 3, "what was replayed took no time"
     address = page.page.url
-    page.page.click(".gac-card >> nth=1 >> summary")
-    page.page.click(".gac-card >> nth=1 >> text=Regenerate")
+    page.click(".gac-card >> nth=1 >> summary", ".gac-card >> nth=1 >> text=Regenerate")
     page.page.wait_for_function("address => location.href !== address", arg=address)
     page.wait_for_end()
     assert "Branched at token 2" in page.text(".gac-of-branch")

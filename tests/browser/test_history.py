@@ -65,8 +65,7 @@ def test_conversations_are_found_named_starred_and_reopened(serve: Server, open_
     page.page.click("text=Clear filters")
     page.page.select_option("[name=sort]", "oldest")
     page.page.wait_for_selector(".gac-conversations > li:first-child:has-text('alpha')")
-    page.page.click("[aria-label='More: alpha'] >> nth=0")
-    page.page.click("text='Name'")
+    page.click("[aria-label='More: alpha'] >> nth=0", "text='Name'")
     page.page.keyboard.type("<b>Guitars</b>")
     page.press("Enter", then=".gac-conversation-head h2:text-is('<b>Guitars</b>')")
     with refused(page.page, "star_conversation"):
@@ -80,8 +79,7 @@ def test_conversations_are_found_named_starred_and_reopened(serve: Server, open_
     page.click(".gac-run-open:has-text('beta')", then=".gac-asked h2:text-is('beta')")
     page.page.click("role=tab[name=History]")
     page.fill(".gac-search", "alph", then=".gac-conversation-head:has-text('1 of 2 turns')")
-    page.page.click("[aria-label='More: <b>Guitars</b>']")
-    page.page.click("text=Delete all turns")
+    page.click("[aria-label='More: <b>Guitars</b>']", "text=Delete all turns")
     page.confirm_deletion()
     page.page.click("role=tab[name=Compare]")
     page.page.wait_for_selector(".gac-empty")  # a turn that was not listed was shown
@@ -96,8 +94,7 @@ def test_conversations_are_found_named_starred_and_reopened(serve: Server, open_
 def test_a_turn_chosen_runs_and_all_data_are_deleted(serve: Server, open_page: Opener) -> None:
     page = with_history(serve(), open_page)
     page.click(".gac-run-open:has-text('beta')", then=".gac-turns:has-text('alpha')")
-    page.page.click("role=tab[name=History]")
-    page.page.click(".gac-runs [aria-label='More: alpha']")
+    page.click("role=tab[name=History]", ".gac-runs [aria-label='More: alpha']")
     page.page.click("[data-run]:has-text('alpha') >> text='Delete'")
     page.confirm_deletion()
     page.page.click("role=tab[name=Compare]")
@@ -113,10 +110,7 @@ def test_a_turn_chosen_runs_and_all_data_are_deleted(serve: Server, open_page: O
     assert listed(page) == ["gamma"]
     page.page.click("role=tab[name=Compare]")
     page.page.wait_for_selector(".gac-empty")  # the run that it showed is gone
-    page.page.click("role=tab[name=History]")
-    page.page.click("text=Delete all my data")
-    page.page.click(".gac-dialog >> text=Keep")
+    page.click("role=tab[name=History]", "text=Delete all my data", ".gac-dialog >> text=Keep")
     assert listed(page) == ["gamma"]
-    page.page.click("text=Delete all my data")
-    page.click(".gac-dialog button[value=delete]", then="text='Deleted.'")
+    page.click("text=Delete all my data", ".gac-dialog button[value=delete]", then="text='Deleted.'")
     assert listed(page) == []

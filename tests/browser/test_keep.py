@@ -89,8 +89,7 @@ def test_a_shared_run_is_read_until_its_owner_unshares_it(serve: Server, open_pa
     owner = open_page(site)
     owner.ask("a secret turn")
     owner.ask("look at this")
-    owner.page.click(".gac-keep summary")
-    owner.page.click("text=Share by link")
+    owner.click(".gac-keep summary", "text=Share by link")
     link = owner.page.input_value(".gac-link")
     other = open_page(site)
     other.page.goto(link)
@@ -141,9 +140,7 @@ def test_two_answers_are_compared_word_by_word(serve: Server, open_page: Opener)
     page.choose("Compare two answers")
     page.page.wait_for_selector(".gac-diff[open]")
     assert page.page.locator(".gac-diff select >> nth=0 >> option").count() == 6
-    page.page.click(".gac-diff >> text=Close")
-    page.page.click("role=tab[name=History]")
-    page.page.click(".gac-runs [aria-label='More: hello']")
+    page.click(".gac-diff >> text=Close", "role=tab[name=History]", ".gac-runs [aria-label='More: hello']")
     page.page.click(".gac-runs >> text='Delete'")
     page.confirm_deletion()
     page.page.click("role=tab[name=Compare]")
@@ -247,8 +244,7 @@ def test_a_run_again_is_compared_with_the_one_before(serve: Server, open_page: O
     page.choose("Run again")
     assert said_again(page) == [IDENTICAL] * 3
     ensemble.pieces = ["Paris", "<img src=x onerror=alert(1)>", *ANSWER[2:]]
-    page.page.click("role=tab[name=History]")
-    page.page.click(".gac-runs [aria-label='More: hello'] >> nth=0")
+    page.click("role=tab[name=History]", ".gac-runs [aria-label='More: hello'] >> nth=0")
     page.click(".gac-runs li >> nth=0 >> text=Run again", then=".gac-again:has-text('differs')")
     told = 'differs from the previous run at token 2: "<img␣src=x␣onerror=alert(1)>" instead of "␣is"'
     assert said_again(page) == [told, IDENTICAL, IDENTICAL]

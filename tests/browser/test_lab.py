@@ -97,8 +97,7 @@ HAS_MEMBERS_COLOUR = """() => {
 
 
 def test_charts_have_the_pages_colours_and_axe_is_silent(lab_site: Site, open_page: Opener) -> None:
-    watched = open_page(lab_site)
-    page = watched.page
+    page = (watched := open_page(lab_site)).page
     run_calibration(page)
     for scheme in watched.in_both_schemes():
         page.wait_for_function(HAS_MEMBERS_COLOUR)

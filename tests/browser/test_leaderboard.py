@@ -79,8 +79,7 @@ def test_known_answers_and_the_most_active_address_are_told(serve_arena: Server,
 def test_ratings_are_shown_with_what_they_cost(serve_arena: Server, open_page: Opener) -> None:
     site = serve_arena()
     plant_votes(site.store, 120)
-    watched = open_page(site)
-    page = watched.page
+    page = (watched := open_page(site)).page
     page.wait_for_selector("p.loading", state="detached")
     to_tab(page, "Leaderboard", then="#gac-rated-plots svg.marks >> nth=1")
     assert page.locator(".gac-rank-table tbody tr").count() == 4
@@ -118,8 +117,7 @@ def test_on_a_phone_ratings_are_read_without_scrolling(serve_arena: Server, open
     plant_votes(site.store, 60)
     for number in range(12):
         plant_vote(site.store, LONG, "zyxone", "left" if number % 3 else "right", f"{number:x}" * 64)
-    watched = open_page(site, viewport={"width": 390, "height": 844})
-    page = watched.page
+    page = (watched := open_page(site, viewport={"width": 390, "height": 844})).page
     page.wait_for_selector("p.loading", state="detached")
     to_tab(page, "Leaderboard", then="#gac-rated-plots svg.marks >> nth=1")
     for name in (LONG, "zyxone"):
@@ -152,8 +150,7 @@ def test_answers_that_are_the_same_say_so(serve_arena: Server, open_page: Opener
 
 def test_who_goes_back_to_the_prompt_types_and_does_not_vote(serve_arena: Server, open_page: Opener) -> None:
     words = (*(f" word{number}" for number in range(80)), "")
-    page = open_page(serve_arena(PlantedEnsemble(words, pause_s=0.03))).page
-    to_arena(page)
+    page = to_arena(open_page(serve_arena(PlantedEnsemble(words, pause_s=0.03))).page)
     begin(page)
     page.wait_for_function("document.querySelector('.gac-battle-card .gac-text')?.textContent.length > 60")
     page.click(BOX)
@@ -191,8 +188,7 @@ CUT_NAMES = """() => [...document.querySelectorAll("#gac-rated-plots svg .role-l
 def test_matrix_and_charts_show_names_whole(serve_arena: Server, open_page: Opener) -> None:
     site = serve_arena()
     plant_votes(site.store, 60, LONG_NAMES)
-    watched = open_page(site, viewport={"width": 390, "height": 844})
-    page = watched.page
+    page = (watched := open_page(site, viewport={"width": 390, "height": 844})).page
     to_tab(page, "Leaderboard", then=".gac-rank-matrix th bdi")
     for width in watched.at_widths(390, 1280):
         num_lines = page.locator(".gac-rank-matrix th bdi, .gac-rank-table tbody th bdi").evaluate_all(

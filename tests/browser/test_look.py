@@ -52,8 +52,7 @@ def test_the_theme_is_there_without_a_flash(
     serve: Server, open_page: Opener, system: str, chosen: str, of_system: set[str], of_choice: set[str]
 ) -> None:
     """The system's, until one is chosen, which stays, also in a plot that is drawn already."""
-    watched = open_page(serve(), is_new=True, color_scheme=system)
-    page = watched.page
+    page = (watched := open_page(serve(), is_new=True, color_scheme=system)).page
     assert page.input_value("select[name=theme]") == "system"
     assert grounds_of_a_load(page) <= {*of_system, "canvas light dark"}
     watched.ask("hello")

@@ -87,8 +87,7 @@ def test_a_branch_says_what_was_swapped_and_is_voted_on(serve: Server, open_page
     page.leave_fields()
     keys(page, "x")
     page.page.wait_for_selector("text=Your choice: All bad")
-    page.page.click(".gac-keep summary")
-    page.click("text=Copy as Markdown", then=".gac-keep-note:has-text('Copied')")
+    page.click(".gac-keep summary", "text=Copy as Markdown", then=".gac-keep-note:has-text('Copied')")
     assert words in page.page.evaluate("navigator.clipboard.readText()")
     with page.page.expect_download() as download:
         page.page.click("text=Save as HTML")

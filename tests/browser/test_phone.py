@@ -61,9 +61,7 @@ def test_words_of_a_german_vote_fit_a_phone(serve_arena: Server, open_page: Open
 
 
 def test_an_arena_answer_stays_in_its_card(serve_arena: Server, open_page: Opener) -> None:
-    watched = open_page(serve_arena(PlantedEnsemble((*LONG, ""))), viewport=PHONE)
-    page = watched.page
-    to_arena(page)
+    page = to_arena(open_page(serve_arena(PlantedEnsemble((*LONG, ""))), viewport=PHONE).page)
     page.wait_for_selector(".gac-arena-send:text-is('Begin')")
     page.fill(BOX, "a prompt of several lines " * 5)
     page.wait_for_function(f"document.querySelector('{BOX}').offsetHeight > 80")

@@ -119,8 +119,7 @@ def test_markdown_is_rendered_and_code_can_be_copied(serve: Server, open_page: O
         assert all_findings(page) == {}, width
         assert page.page.evaluate("document.documentElement.scrollWidth") <= width
     live = shown.inner_html()
-    page.page.click("role=tab[name=History]")
-    page.click(".gac-run-open", then=".gac-asked h2:text-is('hello')")
+    page.click("role=tab[name=History]", ".gac-run-open", then=".gac-asked h2:text-is('hello')")
     assert shown.inner_html() == live
 
 

@@ -22,6 +22,7 @@ from tests.models.conftest import check_greedy, load_directory
 
 needs_peft = pytest.mark.skipif(importlib.util.find_spec("peft") is None, reason="peft is not installed")
 Weights = dict[str, torch.Tensor]
+SAFE = "adapter_model.safetensors"
 TEXT = "The capital of France is Paris, def f(x): return the"
 
 
@@ -81,7 +82,7 @@ def test_an_adapter_of_another_model_is_refused(
     spoil: Callable[[Weights], Weights], why: str, llama_dir: Path, directory: Path
 ) -> None:
     """PEFT would draw what is missing at random."""
-    file = directory / "adapter_model.safetensors"
+    file = directory / SAFE
     save_file(spoil(load_file(file)), file)
     with pytest.raises(ModelLoadError, match=why):
         load_directory(llama_dir, adapter=str(directory))
@@ -91,13 +92,9 @@ def test_an_adapter_of_another_model_is_refused(
     ("config", "weights", "why"),
     [
         ('{"peft_type": "LORA"}', "adapter_model.bin", "has no adapter_model.safetensors; expected what PEFT saves"),
-        ('{"peft_type": "IA3"}', "adapter_model.safetensors", "is of the kind 'IA3'; expected LORA"),
-        (
-            '{"peft_type": "LORA", "megatron_config": {"x": 1}, "megatron_core": "antigravity"}',
-            "adapter_model.safetensors",
-            "is for Megatron",
-        ),
-        ("{", "adapter_model.safetensors", "adapter_config.json is damaged"),
+        ('{"peft_type": "IA3"}', SAFE, "is of the kind 'IA3'; expected LORA"),
+        ('{"peft_type": "LORA", "megatron_config": {"x": 1}, "megatron_core": "own"}', SAFE, "is for Megatron"),
+        ("{", SAFE, "adapter_config.json is damaged"),
     ],
 )
 def test_an_unsafe_adapter_is_refused(
@@ -138,7 +135,7 @@ def test_an_adapter_trained_on_another_model_is_told(
     monkeypatch.setattr(adapters.importlib.util, "find_spec", lambda name: name)
     config = {"peft_type": "LORA", "base_model_name_or_path": trained_on}
     (tmp_path / "adapter_config.json").write_text(json.dumps(config))
-    (tmp_path / "adapter_model.safetensors").write_bytes(b"")
+    (tmp_path / SAFE).write_bytes(b"")
     adapters.check_adapter(MemberConfig(name="maths", source=source, adapter=str(tmp_path)))
     expected = ["was trained on Qwen/Qwen2.5-1.5B, not on Qwen/Qwen2.5-1.5B-Instruct"] if is_told else []
     assert [record.getMessage().split(" ", 3)[3].split(";")[0] for record in caplog.records] == expected

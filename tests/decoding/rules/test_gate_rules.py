@@ -64,9 +64,14 @@ class Boundless(GateRule):
         return 2 * gate.top[0][1]
 
 
-def test_a_confidence_out_of_bounds_is_told() -> None:
-    with pytest.raises(RuleError, match="expected 0 to 1"):
-        Gate(Boundless()).view(distribution(0.9, 0.1))
+class Unsaid(GateRule):
+    """Says nothing."""
+
+
+@pytest.mark.parametrize(("rule", "told"), [(Boundless, "expected 0 to 1"), (Unsaid, "a gate rule defines __call__")])
+def test_a_confidence_that_is_none_is_told(rule: type[GateRule], told: str) -> None:
+    with pytest.raises(RuleError, match=told):
+        Gate(rule()).view(distribution(0.9, 0.1))
 
 
 class Unopened(GateRule):
@@ -96,15 +101,6 @@ def test_a_pressed_ctrl_c_is_no_failure_of_a_rule() -> None:
     with pytest.raises(KeyboardInterrupt):
         gate.decide([gate.view(distribution(0.9, 0.1))], is_stable=True)
     signal.signal(signal.SIGINT, before)
-
-
-class Unsaid(GateRule):
-    """Says nothing."""
-
-
-def test_a_gate_rule_without_a_confidence_is_told() -> None:
-    with pytest.raises(RuleError, match="a gate rule defines __call__"):
-        Gate(Unsaid()).view(distribution(0.9, 0.1))
 
 
 # --- when the ensemble is asked

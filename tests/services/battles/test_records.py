@@ -56,11 +56,8 @@ def test_what_is_stored_of_an_answer() -> None:
     }
     assert answer_record(StreamView("a", (Message("user", "Why?"),))) == {**fed, "text": ""}
     settings = Settings(seed=7)
-    assert side_record(Contestant("gate", None, settings)) == {
-        "contestant": "gate",
-        "member": None,
-        "settings": settings.model_dump(mode="json"),
-    }
+    record = side_record(Contestant("gate", None, settings))
+    assert record == {"contestant": "gate", "member": None, "settings": settings.model_dump(mode="json")}
 
 
 def test_the_facts_of_a_side_are_those_of_all_its_turns() -> None:

@@ -189,12 +189,8 @@ def test_nothing_runs_before_the_models_are_ready(tmp_path: Path) -> None:
 def test_a_configuration_adds_questions_and_bad_ones_are_told(tmp_path: Path) -> None:
     (tmp_path / "nq.jsonl").write_text(json.dumps({"question": "Who?", "answers": ["Nobody"]}))
     config = config_of(["a", "b"], lab={"questions": {"nq": str(tmp_path / "nq.jsonl")}})
-    assert [found.name for found in Lab(config, tmp_path, study_pair, store_in(tmp_path)).sets] == [
-        "trivia",
-        "sense",
-        "sums",
-        "nq",
-    ]
+    lab = Lab(config, tmp_path, study_pair, store_in(tmp_path))
+    assert [found.name for found in lab.sets] == ["trivia", "sense", "sums", "nq"]
     for name, path, message in (
         ("nq", "none.jsonl", "lab.questions.nq: .*cannot be read"),
         ("chess", "nq.jsonl", "lab.questions.chess: unknown task 'chess'"),

@@ -90,10 +90,8 @@ def test_closing_the_service_aborts_its_runs(house: House) -> None:
     assert waiting.over.is_set()
     assert all(model.is_closed for model in models)
     later = house.service()
-    assert {line.prompt: line.status for line in listed(later, ALICE)} == {
-        "running": RunStatus.ABORTED,
-        "waiting": RunStatus.ABORTED,
-    }
+    statuses = {line.prompt: line.status for line in listed(later, ALICE)}
+    assert statuses == {"running": RunStatus.ABORTED, "waiting": RunStatus.ABORTED}
     assert later.history.find(ALICE, running.id).streams["member:a"].text == running.streams["member:a"].text
 
 

@@ -64,10 +64,8 @@ def test_a_battle_comes_back_with_its_judgements(store: Store) -> None:
     found = store.battles.load(ALICE, battle.battle_id)
     assert (found.left, found.right, found.status, found.body["more"]) == ("Smol", "gate", "answered", 1)
     assert found.body["turns"][0]["left"]["text"] == "xyzzy é\u2028 \ufffd"
-    assert [(row["kind"], row["outcome"], row["body"]) for row in found.judgements] == [
-        ("vote", "left", None),
-        ("remark", "", remark),
-    ]
+    rows = [(row["kind"], row["outcome"], row["body"]) for row in found.judgements]
+    assert rows == [("vote", "left", None), ("remark", "", remark)]
     with pytest.raises(NotFoundError):
         store.battles.load(BOB, battle.battle_id)
 

@@ -196,12 +196,8 @@ def test_all_of_a_token_and_of_an_end_is_told() -> None:
     assert token_record(outline, MEMBERS, "ensemble") == ["é", gated | compared, 1, 0.1235, 0.9877]
     assert token_record(outline, MEMBERS, "member:Large") == ["é", compared, 1, 0.1235, 0.9877]
     changed = [outline._replace(gate_choice=chosen) for chosen in (None, b" rich", b"", " élan".encode())]
-    assert [token_record(one, MEMBERS, "ensemble")[5:] for one in changed] == [
-        [],
-        [["rich", "é"]],
-        [["", "é"]],
-        [[" élan".strip(), "é"]],
-    ]
+    told = [token_record(one, MEMBERS, "ensemble")[5:] for one in changed]
+    assert told == [[], [["rich", "é"]], [["", "é"]], [["élan", "é"]]]
     assert token_record(outline, ("Small",), "ensemble")[2] == -1
     every = outline._replace(token=b"", gate_choice=None, is_forced=True, is_partial=True, is_drawn=True)
     assert token_record(every, MEMBERS, BESIDE)[1] == gated | forced | partial | drawn | end
