@@ -93,15 +93,8 @@ def test_what_cannot_be_is_refused(here: Site, kind: str, fields: dict[str, Any]
     assert here.num_under_way == 0
 
 
-SETTINGS = {
-    "temperature": 0.5,
-    "top_p": 0.9,
-    "seed": 1,
-    "stop": ["x"],
-    "n": 1,
-    "logprobs": None,
-    "gac": {"settings": {"mode": "gate"}},
-}
+SETTINGS: dict[str, Any] = {"temperature": 0.5, "top_p": 0.9, "seed": 1, "stop": ["x"], "n": 1, "logprobs": None}
+SETTINGS |= {"gac": {"settings": {"mode": "gate"}}}
 WHOLE: dict[str, dict[str, Any]] = {
     "chat": {"messages": [*ASK, *ASK], "logit_bias": {"1": 1}, **form({"enum": [1]}), **SETTINGS},
     "text": {"prompt": [PROMPT, PROMPT], "echo": False, "stream_options": None, **SETTINGS},

@@ -165,14 +165,8 @@ def test_ratings_are_those_of_evalica(num: int) -> None:
         if not is_decided(wins_CC[None])[0]:
             wins_CC = wins_CC + PRIOR * (1 - np.eye(num))
         winners, losers = np.nonzero(wins_CC)
-        fitted = bradley_terry(
-            winners.tolist(),
-            losers.tolist(),
-            [Winner.X] * len(winners),
-            index=pd.RangeIndex(num),
-            weights=wins_CC[winners, losers].tolist(),
-            tolerance=1e-12,
-            limit=1_000_000,
-        )
+        how = {"weights": wins_CC[winners, losers].tolist(), "tolerance": 1e-12, "limit": 1_000_000}
+        names = {"index": pd.RangeIndex(num)}
+        fitted = bradley_terry(winners.tolist(), losers.tolist(), [Winner.X] * len(winners), **names, **how)
         logs_C = np.log10(fitted.scores.sort_index().to_numpy())
         assert found_C == pytest.approx(1000 + 400 * (logs_C - logs_C.mean()), abs=0.01)

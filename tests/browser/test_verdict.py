@@ -218,14 +218,8 @@ def compared(draw: random.Random) -> dict[str, Any]:
     n = draw.choice((4, 6, 40, 3000))
     wins = draw.randint(0, n)
     losses = draw.choice((0, draw.randint(0, n - wins)))
-    return {
-        "rival": "Qwen",
-        "wins": wins,
-        "losses": losses,
-        "n": n,
-        "what": f"{n} votes",
-        "tried": draw.choice((1, 10)),
-    }
+    counts = {"wins": wins, "losses": losses, "n": n, "tried": draw.choice((1, 10))}
+    return {"rival": "Qwen", "what": f"{n} votes", **counts}
 
 
 def test_no_more_is_said_of_a_comparison_than_its_votes_show(serve: Server, open_page: Opener) -> None:

@@ -22,14 +22,8 @@ from tests.fakes import WAIT_S, FakeModel, steps_and_end
 from tests.services.house import until
 
 LONG = "You answer briefly, and never in verse. "
-VIEWS = [
-    {"name": "terse", "of": "a", "system_prompt": LONG},
-    {
-        "name": "shown",
-        "of": "a",
-        "examples": [{"question": "One?", "answer": "1"}, {"question": "Two?", "answer": "2"}],
-    },
-]
+EXAMPLES = [{"question": "One?", "answer": "1"}, {"question": "Two?", "answer": "2"}]
+VIEWS = [{"name": "terse", "of": "a", "system_prompt": LONG}, {"name": "shown", "of": "a", "examples": EXAMPLES}]
 
 
 def config_with(*views: dict[str, object], **settings: object) -> Config:

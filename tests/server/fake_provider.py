@@ -31,12 +31,8 @@ class Provider:
     @property
     def variables(self) -> dict[str, str]:
         """What a Space with `hf_oauth: true` finds in its environment."""
-        return {
-            "OAUTH_CLIENT_ID": CLIENT,
-            "OAUTH_CLIENT_SECRET": SECRET,
-            "OAUTH_SCOPES": "openid profile",
-            "OPENID_PROVIDER_URL": self.url,
-        }
+        client = {"OAUTH_CLIENT_ID": CLIENT, "OAUTH_CLIENT_SECRET": SECRET}
+        return {**client, "OAUTH_SCOPES": "openid profile", "OPENID_PROVIDER_URL": self.url}
 
 
 @contextmanager

@@ -77,12 +77,8 @@ class Space:
         (packages / "spaces-0.51.3.dist-info" / "METADATA").write_text("Name: spaces\nVersion: 0.51.3\n")
 
     def environ(self, name: str, port: int, is_zero: bool) -> dict[str, str]:
-        zero = {
-            "SPACES_ZERO_GPU": "true",
-            "STUB_SPACES_LOG": str(self.folder / "gpu.jsonl"),
-            "PYTHONPATH": str(self.folder / "packages"),
-            "GAC_TRUSTED_HOSTS": HOST,
-        }
+        folders = {"STUB_SPACES_LOG": str(self.folder / "gpu.jsonl"), "PYTHONPATH": str(self.folder / "packages")}
+        zero = {"SPACES_ZERO_GPU": "true", "GAC_TRUSTED_HOSTS": HOST, **folders}
         return {
             **{key: value for key, value in os.environ.items() if not key.startswith(("GAC_", "GRADIO_"))},
             "SPACE_ID": "me/gac",

@@ -21,16 +21,8 @@ from tests.storage.samples import summary
 from tests.ui.planted import KEY, OTHER_KEY
 from tests.ui.spy import Spy, asking
 
-FILTERS: dict[str, Any] = {
-    "search": "blue",
-    "outcome": "tie",
-    "mode": "gate",
-    "member": "a",
-    "since": "2026-01-01T12:00:00+01:00",
-    "before": "",
-    "is_starred": True,
-    "sort": "longest",
-}
+FILTERS: dict[str, Any] = {"search": "blue", "outcome": "tie", "mode": "gate", "member": "a", "sort": "longest"}
+FILTERS |= {"since": "2026-01-01T12:00:00+01:00", "before": "", "is_starred": True}
 
 
 def ask(history: Spy, name: str, /, **fields: Any) -> Any:
@@ -66,20 +58,9 @@ def test_conversations_are_listed_whole() -> None:
     found = ask(history, "list_conversations", offset=30, **FILTERS)
     wanted = HistoryFilter(**{**FILTERS, "since": datetime(2026, 1, 1, 11, tzinfo=UTC), "before": None})
     assert history.calls == [("conversations", KEY, wanted, PAGE_SIZE + 1, 30)]
-    row = {
-        "id": "r1",
-        "prompt": "Why?",
-        "excerpt": "Because",
-        "status": "finished",
-        "mode": "gate",
-        "created_at": "2026-01-02T03:04:05+00:00",
-        "outcome": "tie",
-        "num_tokens": 20,
-        "num_ensembled": 7,
-        "branch_position": 4,
-        "swap": ["␣x", "y⏎"],
-        "is_shared": True,
-    }
+    created = {"created_at": "2026-01-02T03:04:05+00:00", "branch_position": 4, "swap": ["␣x", "y⏎"]}
+    result = {"excerpt": "Because", "outcome": "tie", "num_tokens": 20, "num_ensembled": 7, "is_shared": True}
+    row = {"id": "r1", "prompt": "Why?", "status": "finished", "mode": "gate", **created, **result}
     plain = {**row, "id": "r2", "swap": None, "branch_position": None, "outcome": None, "is_shared": False}
     listed = {"id": "c1", "name": "Named", "is_starred": True, "num_runs": 5, "runs": [row, plain]}
     assert found == {"conversations": [listed], "has_more": False, "members": ["a", "b"]}

@@ -44,17 +44,8 @@ def battle(
     ]
     facts = {"turn": 2, "early": True, "seconds": 3.5, "shown": {"left": shown, "right": shown}, "flags": list(flags)}
     facts |= {side: {"chars": 9, "ms_per_token": 1.5} for side in ("left", "right")}
-    rows: list[dict[str, Any]] = [
-        {
-            "id": "1" * 32,
-            "position": 0,
-            "kind": "vote",
-            "outcome": outcome,
-            "facts": facts,
-            "body": None,
-            "created_at": AT,
-        }
-    ]
+    vote = {"id": "1" * 32, "position": 0, "kind": "vote", "outcome": outcome, "facts": facts, "body": None}
+    rows: list[dict[str, Any]] = [{**vote, "created_at": AT}]
     if comment:
         body = {"reasons": {"left": ["clear"], "right": []}, "comment": comment}
         remark = {"id": "2" * 32, "position": 1, "kind": "remark", "outcome": "", "facts": {}, "body": body}
@@ -194,34 +185,21 @@ def test_a_row_of_each_table_is_whole() -> None:
         side: [system, asked, {"role": "assistant", "content": first}, again, {"role": "assistant", "content": last}]
         for side, (first, last) in answers.items()
     }
+    both = {"model_a": "Smol", "model_b": "gate", "winner": "model_a", "language": "en", "flags": "fast burst"}
     assert json.loads(written(votes(one), Format.LMSYS)) == [
         {
+            **both,
             "question_id": one.battle_id,
-            "model_a": "Smol",
-            "model_b": "gate",
-            "winner": "model_a",
             "judge": "v" * 32,
             "conversation_a": talks["left"],
             "conversation_b": talks["right"],
             "turn": 2,
             "anony": True,
-            "language": "en",
             "tstamp": 1767268800.0,
-            "flags": "fast burst",
         }
     ]
-    assert lines(written(votes(one), Format.ARENA_RANK)) == [
-        {
-            "model_a": "Smol",
-            "model_b": "gate",
-            "winner": "model_a",
-            "evaluation_session_id": "v" * 32,
-            "language": "en",
-            "is_blind": True,
-            "timestamp": AT,
-            "flags": "fast burst",
-        }
-    ]
+    [row] = lines(written(votes(one), Format.ARENA_RANK))
+    assert row == {**both, "evaluation_session_id": "v" * 32, "is_blind": True, "timestamp": AT}
     [row] = flat(votes(one))
     assert list(row.items()) == [
         ("battle_id", one.battle_id),

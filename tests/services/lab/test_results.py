@@ -51,13 +51,8 @@ def stored(study_id: str, created_at: datetime, body: Any = None, **head: Any) -
 def test_only_benchmarks_on_common_questions_advise(study: str, is_own: bool, is_advice: bool, tmp_path: Path) -> None:
     store, kept = store_of(), result(study, right=3)
     results_in(tmp_path, store).keep(ALICE, kept, is_own=is_own)
-    head = {
-        "name": "",
-        "study": study,
-        "heading": "A heading",
-        "members": ("a", "b"),
-        "benchmark": {"right": 3} if is_advice else None,
-    }
+    benchmark = {"right": 3} if is_advice else None
+    head = {"name": "", "study": study, "heading": "A heading", "members": ("a", "b"), "benchmark": benchmark}
     [(call, key, _, *written)] = store.calls
     assert (call, key, written) == ("save_study", ALICE, [head, asdict(kept)])
 
