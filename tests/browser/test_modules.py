@@ -140,6 +140,14 @@ REST = """async (address) => {
 }"""
 
 
+LEFT = r"""async (address) => {
+  const { StreamReader } = await import(`${address}/answer/stream.js`), told = [];
+  const reader = new StreamReader((run) => told.push(run), (line) => told.push(line));
+  for (const value of ['{"run":"a"}\n', '{"run":"b"}\n', '{"run":"a"}\n1\n', '{"run":"b"}\n2\n']) reader.feed(value);
+  return told;
+}"""
+
+
 DAYS = """async (address) => {
   const { startOf } = await import(`${address}/page/numbers.js`);
   return [startOf(""), startOf("2026-03-29"), startOf("2026-03-29", 1), startOf("2026-10-25", 1)];
@@ -163,6 +171,7 @@ def test_modules_do_alone_what_they_are_for(serve: Server, open_page: Opener) ->
     assert page.page.evaluate(VOTES, address) == ["all-bad 0", "all-bad 0", "ensemble"]
     assert page.page.evaluate(INSPECTED, address) == [2, "shown"]
     assert page.page.evaluate(REST, address) == ["left", [0, "a"], "stayed"], "what came late is of no other run"
+    assert page.page.evaluate(LEFT, address) == ["a", "b", 2], "two runs that go on do not take turns"
     told = [[{"a": 0.5, "b": 0.25}], {"a": 0.75, "b": 0.25}]
     assert page.page.evaluate(WEIGHTS, address) == told, "the defaults stay what they are"
     days = ["2026-03-28T23", "2026-03-29T22", "2026-10-25T23"]

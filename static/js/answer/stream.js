@@ -1,4 +1,5 @@
-// Reads the board's value: JSON lines that only grow, until another run's header starts afresh.
+// Reads the board's value: JSON lines that only grow, until another run's header starts afresh. A run that was left never
+// comes back, though its lines still come: whoever opens it again gets another header.
 // gac_app/ui/compare/records.py writes them and describes each line.
 
 export const BESIDE = "beside"; // the ensemble's answer of another run
@@ -9,13 +10,15 @@ const GATED = 1, END = 2, FORCED = 4, PARTIAL = 8, DRAWN = 16, COMPARED = 32;
 export class StreamReader {
   /** `onRun(header)` starts a board; `onLine(line)` is called once for each line after it. */
   constructor(onRun, onLine) {
-    Object.assign(this, { onRun, onLine, head: "", offset: 0 });
+    Object.assign(this, { onRun, onLine, head: "", left: new Set(), offset: 0 });
   }
 
   feed(value) {
     const headEnd = value.indexOf("\n") + 1;
     const head = value.slice(0, headEnd);
+    if (this.left.has(head)) return;
     if (head !== this.head) {
+      if (this.head) this.left.add(this.head);
       this.head = head;
       this.offset = headEnd;
       this.onRun(head ? JSON.parse(head).run : null);
