@@ -29,6 +29,7 @@ from tests.services.house import until
         ("chat", {"logprobs": True, "top_logprobs": 3, "gac": {}}),
         ("text", {"echo": True, "logprobs": 2, "gac": {}}),
         ("text", {"echo": True, "logprobs": 1, "max_tokens": 0}),
+        ("text", {"logprobs": 0, "seed": 4, "temperature": 1.0, "max_tokens": 60}),
     ],
 )
 def test_a_stream_says_the_same(here: Site, kind: str, fields: dict[str, Any]) -> None:
