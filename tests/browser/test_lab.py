@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, Request, Route
 
-from gac_app.evaluation.studies.result import StudyResult
+from gac_app.evaluation.studies.result import AskedQuestion, GivenAnswer, StudyResult
 from tests.browser.conftest import CALLS, HOSTILE_NAME, Opener, Site, click, loading, to_tab
 from tests.browser.test_axe import MEASURE, all_findings, hard_to_read, with_axe
 from tests.services.lab.test_lab import benchmark_data
@@ -192,7 +192,10 @@ def test_the_last_choice_is_shown_and_its_advice_until_followed(lab_site: Site, 
     page, files = watched.page, lab_site.lab.results.files
     to_tab(page, "Lab", then=".gac-lab-study")
     data, names = benchmark_data("trivia", **{"slow": 0.4, strong: 0.8}), ("first: 40", "trivia: 40 questions")
-    kept = [files.keep(StudyResult("eval", name, [], data), ("slow", strong)) for name in names]
+    right = {"alone:slow": False, "alone:slow, wrong beginning": True, "every-step": False}
+    answers = [GivenAnswer(system, "", is_right) for system, is_right in right.items()]
+    asked = [AskedQuestion("?", "?", "!", answers)] * 8
+    kept = [files.keep(StudyResult("eval", name, [], data, asked=asked), ("slow", strong)) for name in names]
     to_tab(page, "Compare")
     to_tab(page, "Lab")
     late = list[Route]()
@@ -212,6 +215,7 @@ def test_the_last_choice_is_shown_and_its_advice_until_followed(lab_site: Site, 
     with page.expect_request(wanted):
         late[0].continue_()
     page.wait_for_selector(f".gac-lab-head h2:has-text('{names[1]}')")
+    assert "Worse than slow alone, wrong beginning here: 0 to 8" in page.inner_text(".gac-lab-head .gac-outcome")
     to_tab(page, "Compare", then=f".gac-advice:text('On trivia (40 questions), behind {strong}: slow by 50 %.')")
     for _ in watched.at_widths(390, 1280):
         assert hard_to_read(watched) == {}

@@ -53,14 +53,15 @@ class ResultView:
 
 def _head_of(kept: KeptResult, result: StudyResult) -> Reply:
     right = [{one.system: one.is_right for one in question.answers} for question in result.asked]
-    systems = [*right[0]] if right else []
+    is_whole = bool(right) and all(one.keys() == right[0].keys() for one in right)  # else the study has its own verdict
+    systems = [*right[0]] if is_whole else []
     return {
         **same(kept, "id", "name", "created_at"),
         "members": list(kept.members),
         **same(result, "study", "heading", "settings"),
         "remarks": [*result.remarks, *([result.failure] if result.failure else [])],
         "systems": systems,
-        "right": [[one.get(system, False) for system in systems] for one in right],
+        "right": [[one[system] for system in systems] for one in right],
         "has_plot": bool(result.plots),
         "csv": to_csv(kept.result.tables),
         "json": json.dumps(result.data, ensure_ascii=False, indent=2),

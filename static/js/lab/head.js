@@ -39,7 +39,7 @@ function headOf(result, server) {
   ];
 }
 
-/** How the best ensemble did against the best member alone, where both answered; "" else. `right`: of each question,
+/** How the best ensemble did against the best member alone; "" if not all answered everything. `right`: of each question,
  * which of `systems` were. */
 function verdictOf({ right, systems, members }) {
   const num = (at) => right.filter((of) => of[at]).length, best = (of) => of.toSorted((one, other) => num(other) - num(one))[0];
@@ -51,8 +51,11 @@ function verdictOf({ right, systems, members }) {
   return `${saidShort(systems[system])}: ${told}`;
 }
 
-/** Whose colour a system has. */
-export const memberIn = (name, members) => members.indexOf(name.template === "{name} alone" ? name.values.name : name);
+/** The member that a system is, also with a wrong beginning. */
+export function memberIn(name, members) {
+  const { template, values } = name.values?.part0 ?? name;
+  return members.indexOf(template === "{name} alone" ? values.name : name);
+}
 
 function exportsOf(result, note, server) {
   const button = (text, make) => h("button", { type: "button", class: "gac-button", text, "aria-label": t("lab.export", { format: text }), onclick: make });

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,8 @@ def test_a_result_is_shown_with_charts_tables_words_and_answers(lab: Lab) -> Non
     [listed] = lab.results.of(KEY)
     with gr.Blocks():
         view = ResultView(lab, lab._config)
-    head, *plots, body = view.of(lab.results.load(KEY, listed.id), "en")
+    kept = lab.results.load(KEY, listed.id)
+    head, *plots, body = view.of(kept, "en")
     found, shown = (unpacked(json.loads(part)) for part in (head, body))
     assert (found["heading"], found["has_plot"], json.loads(found["json"])["n"]) == ("sums: 4 questions", True, 4)
     assert [plot.visible for plot in plots] == [True, True, False, False, False, False]
@@ -98,4 +100,8 @@ def test_a_result_is_shown_with_charts_tables_words_and_answers(lab: Lab) -> Non
     assert [shown["tables"][0]["rows"][at][0] for at in (2, -1)] == named
     assert set(named) <= {answer["system"] for answer in shown["asked"][0]["answers"]}
     assert {"gate@0.3", "every-step"} <= {row[0] for row in rows}
+    first, *others = kept.result.asked
+    partial = replace(kept.result, asked=[replace(first, answers=first.answers[:1]), *others])
+    told = [len(json.loads(view.of(replace(kept, result=one), "en")[0])["systems"]) for one in (kept.result, partial)]
+    assert told == [len(first.answers), 0], "none is compared where it was not asked"
     assert len(view.nothing()) == len(view.outputs) == len([head, *plots, body])
