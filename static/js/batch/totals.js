@@ -27,7 +27,7 @@ export function totalsOf(runs, names) {
 /** What the ensemble wrote that no member did, and whether it was preferred to the member preferred most. */
 export function verdictOf(runs, names) {
   if (!runs.length) return "";
-  const own = runs.filter(({ answers: [ensemble, ...alone] }) => alone.every((answer) => plain(answer) !== plain(ensemble))).length;
+  const own = runs.filter(({ answers: [ensemble, ...alone] }) => ensemble.text && ensemble.reason !== "error" && alone.every((answer) => plain(answer) !== plain(ensemble))).length;
   const votes = (outcome) => runs.filter((run) => run.outcome === outcome).length, voted = runs.filter((run) => run.outcome).length;
   const [rival] = names.slice(1).toSorted((one, other) => votes(`member:${other}`) - votes(`member:${one}`));
   const told = voted ? comparedVerdict({ rival: shortName(rival), wins: votes("ensemble"), losses: votes(`member:${rival}`), n: voted, what: t("rank.votes.n", { n: voted }) }) : "";
