@@ -31,6 +31,7 @@ from gac_app.models.hardware.placement import plan
 from gac_app.settings import Settings
 from tests.evaluation.conftest import killed_with
 from tests.evaluation.fakes import CONFIG, FakeEnsemble
+from tests.fakes import config_of
 from tests.models import tiny
 
 THINGS = ["sky", "sea", "snow", "grass", "coal", "blood", "milk", "gold", "rust", "jade", "bone", "rose"]
@@ -140,6 +141,12 @@ def test_the_seed_cuts_questions_that_share_nothing(folder: Path) -> None:
         ({"development": 0.1, "effect": 0.95, "discordant": 1.0}, [1, 9]),  # as many as are needed
     ):
         assert [len(given) for given in protocol.model_copy(update=changes).cut(part.questions)] == counts
+
+
+def test_every_rule_is_tried_whatever_the_usual_one(folder: Path) -> None:
+    config = config_of(["a", "b"], {"combine": "geometric"})
+    found = [(one.name, one.settings(config).combine) for one in read_protocol(folder / "study.yaml").grid(config)]
+    assert found[:2] == [("every-step+combine=mean", "mean"), ("every-step", "geometric")]
 
 
 def test_where_nothing_spares_as_much_none_is_judged(folder: Path) -> None:

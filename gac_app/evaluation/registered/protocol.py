@@ -83,7 +83,8 @@ class Protocol(Frozen):
 
     def grid(self, config: Config) -> list[System]:
         """The settings of which one is chosen. Raises RequestError."""
-        pairs = [gate if rule == "mean" else f"{gate}+combine={rule}" for gate in self.gates for rule in self.rules]
+        usual = config.settings.combine  # a system's name tells what differs from the configuration
+        pairs = [gate if rule == usual else f"{gate}+combine={rule}" for gate in self.gates for rule in self.rules]
         found = [parse_system(name, config) for name in dict.fromkeys([*pairs, *self.systems])]
         refuse_rules(found)
         return found

@@ -56,9 +56,14 @@ def means(config: Config) -> list[System]:
     steps = 10 if num == 2 else 2 * num if num <= 4 else num + 2
     points = [even(num), *(rounded(point) for point in simplex_grid(num, steps) if all(point))]
     return [
-        *(system_at(point, config) for point in dict.fromkeys(points)),
-        parse_system("every-step+posterior", config),
+        *(system_at(point, config, by_mean(config)) for point in dict.fromkeys(points)),
+        parse_system("every-step+posterior" + by_mean(config), config),
     ]
+
+
+def by_mean(config: Config) -> str:
+    """The end of a mean's name, which tells what differs from the configuration."""
+    return "" if config.settings.combine == "mean" else "+combine=mean"
 
 
 def gated(mean: System, gate: str, config: Config) -> list[System]:
@@ -160,7 +165,8 @@ class Adviser:
         if smallest == best or not min(sizes):
             return []
         weights = ":".join(str(int(member == best)) for member in self._members)
-        tried = [parse_system(f"gate@{at:g}+gate={smallest.alone}+w={weights}", self._config) for at in THRESHOLDS]
+        rest = f"+gate={smallest.alone}+w={weights}{by_mean(self._config)}"
+        tried = [parse_system(f"gate@{at:g}{rest}", self._config) for at in THRESHOLDS]
         again = self._likelihoods.measure(tried, self._spending.over(read, _CHEAPER_BY), self._read)
         kept = kept_by_threshold(self._likelihoods, best, tried, smallest, again) if again else None
         return [kept] if kept else []
