@@ -21,7 +21,7 @@ from gac_app.services.queue.shares import client_of
 
 REQUEST_S = 20.0  # from the connection, or a request's first byte, to the request's last
 MAX_HEAD_BYTES, MAX_LINES = 32_768, 128  # of a head, or of trailers; parsing 16,000 lines takes 50 ms
-MAX_TINY_CHUNKS, CHUNK_BYTES = 256, 512  # a body may have so many chunks more than one for each so many bytes
+MAX_TINY_CHUNKS, CHUNK_BYTES = 256, 1024  # a body may have so many chunks more than one for each so many bytes
 UNREAD_S = 30.0  # an answer of which nothing is read for so long is cut off
 PER_VISITOR = 8  # a browser opens at most six
 SPARE_HANDLES = 128  # for the database's files, members and what they fetch; without any, all of these would fail
@@ -159,7 +159,7 @@ def limited_protocol(connections: Connections) -> type[H11Protocol]:
             super().connection_lost(exc)
 
         def data_received(self, data: bytes) -> None:
-            if self._counted_as is None:
+            if self._counted_as is None or self._has_answer():
                 return
             self._limit("request", REQUEST_S)
             super().data_received(data)
@@ -178,6 +178,13 @@ def limited_protocol(connections: Connections) -> type[H11Protocol]:
         def resume_writing(self) -> None:
             super().resume_writing()
             self._lift("unread")
+
+        def _has_answer(self) -> bool:
+            """Whether the rest of an answered request comes in chunks: parsing them takes long, and nobody pays. They
+            are dropped until the connection ends, as an idle one does, so that the sender can still read the answer.
+            """
+            is_rest = self.conn.our_state is h11.DONE and self.conn.their_state is h11.SEND_BODY
+            return is_rest and b"transfer-encoding" in dict(self.headers)
 
         def _limit(self, name: str, seconds: float) -> None:
             """End the connection so much later, unless that is foreseen already, or lifted before."""

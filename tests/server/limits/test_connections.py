@@ -133,6 +133,24 @@ def test_a_body_in_tiny_chunks_is_refused(address: tuple[str, int], num_bytes: i
         assert (b"Invalid HTTP request" in read_all(connection)) == (num_bytes == 1)
 
 
+def test_chunks_after_the_answer_are_not_parsed(address: tuple[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed, receive = list[bytes](), connections.StrictConnection.receive_data
+    monkeypatch.setattr(connections.StrictConnection, "receive_data", lambda *of: (parsed.append(of[1]), receive(*of)))
+    with socket.create_connection(address) as connection:
+        for head, body in (  # after a body of a length, the connection serves the next request
+            (b"Content-Length: 300000\r\n\r\n", b"a" * 300_000),
+            (CHUNKED, b"400\r\n%1024d\r\n" % 0 * 300),
+        ):
+            connection.sendall(GET[:-2] + head)
+            assert b"200 OK" in connection.recv(15, socket.MSG_WAITALL)
+            while not connection.recv(1000).endswith(b"}"):
+                pass
+            connection.sendall(body)
+        connection.shutdown(socket.SHUT_WR)
+        assert read_all(connection) == b""
+    assert 300_000 < sum(map(len, parsed)) < 301_000
+
+
 @pytest.mark.parametrize("num_lines", [60, 2000])
 @pytest.mark.parametrize("before", [GET[:-2], POST + CHUNKED + b"1\r\na\r\n0\r\n"], ids=["head", "trailers"])
 def test_many_lines_of_a_head_or_trailers_are_refused(address: tuple[str, int], before: bytes, num_lines: int) -> None:
