@@ -205,6 +205,7 @@ PLANNED = {
     "b": ("last", 0),
     1.0: ("last", 4),
     0.8: ("first", 3),
+    0.5: ("first", 0),  # agreement, which asks all members to know
     0.2: ("first", 1),
     0.1: ("last", 0),
     0.25: ("first", 1),  # by chance as often as the sparing setting
@@ -235,7 +236,7 @@ def test_the_cheapest_of_the_best_on_the_first_half_is_chosen(sparing: float, tm
         lines = [f'{{"question": "{name} {n}", "answers": ["white"]}}' for n in range(8)]
         (tmp_path / f"{name}.jsonl").write_text("\n".join(lines))
         tasks.append({"task": name, "data": tmp_path / f"{name}.jsonl"})
-    gates = ("gate@1", "gate@0.8", "gate@0.2", "gate@0.1")
+    gates = ("gate@1", "gate@0.8", "gate@0.2", "gate@0.1", "agreement")
     protocol = Protocol.model_validate(
         {"about": "?", "config": tmp_path, "tasks": tasks, "gates": gates, "sparing": sparing, "parallel": 1}
     )

@@ -171,12 +171,15 @@ class StudyRun:
         if system.rule:
             return sum(self._steps(one, given) for one in system.candidates)
         others = 0 if system.alone else len(self.config.taking_part(system.settings(self.config))) - 1
-        return sum(answer.num_tokens + others * answer.num_ensembled for answer in given[system])
+        num_tokens = sum(answer.num_tokens for answer in given[system])
+        num_asked = num_tokens if _asks_all(system) else sum(answer.num_ensembled for answer in given[system])
+        return num_tokens + others * num_asked
 
     def _sparing(self, found: Sequence[Mapping[System, Scored]]) -> System | None:
         """See the class. `found`: each task's systems on the development questions."""
         most = self.protocol.sparing or 0.0
-        within = [one for one in self.grid if most and all(scored[one].share_ensembled <= most for scored in found)]
+        gated = [one for one in self.grid if most and not _asks_all(one)]
+        within = [one for one in gated if all(scored[one].share_ensembled <= most for scored in found)]
 
         def rank(system: System) -> tuple[Fraction, float]:
             scored = [by_system[system] for by_system in found]
@@ -214,6 +217,11 @@ def _check_length(ensemble: Ensemble, task: Task, question: Question) -> None:
             ensemble.request(task.prompt(question), alone=name, raw=task.is_raw)
         except RequestError as error:
             raise RequestError("data", f"{task.name}, {question.id}: {error}") from None
+
+
+def _asks_all(system: System) -> bool:
+    """Whether all members read every step, however few they decide together."""
+    return system.changes.get("mode") == "agreement"
 
 
 def _by_chance(setting: System, scored: Mapping[System, Scored]) -> System:
