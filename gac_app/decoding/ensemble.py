@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import ExitStack, closing
 from functools import partial
 from typing import Any, Unpack
@@ -104,10 +104,16 @@ class Ensemble(Requests):
         return self.open(request, share, branch=branch, namespace=namespace)
 
     def open(
-        self, request: Request, share: Share, *, branch: Branch | None = None, namespace: str = ""
+        self,
+        request: Request,
+        share: Share,
+        *,
+        branch: Branch | None = None,
+        namespace: str = "",
+        stopped: threading.Event | None = None,
     ) -> DecodingSession:
-        """A new session over a request; see `session`."""
-        settings, members, stopped = self._with_policy(request.settings), request.members, threading.Event()
+        """A new session over a request; see `session`. Setting `stopped` stops it, too."""
+        settings, members, stopped = self._with_policy(request.settings), request.members, stopped or threading.Event()
         sampler = Sampler(settings, request.schema and request.schema.fork(), request.bias)
         step = self._rules(request, share, stopped)
         rules = AnswerRules(step.gate, step.combiner, step.weights, settings, sampler, stopped)
@@ -137,7 +143,7 @@ class Ensemble(Requests):
     def score(
         self,
         prompt: str | Sequence[Message],
-        continuations: Sequence[str],
+        continuations: Iterable[str],
         settings: Settings | None = None,
         *,
         namespace: str = "",

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import AsyncIterator, Generator, Mapping, Sequence
+from collections.abc import AsyncIterator, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from gac_app.decoding.request import Request
 from gac_app.decoding.scoring import Score
 from gac_app.decoding.trace import FinishedEvent, StepTrace, TokenEvent
 from gac_app.environment import with_plugins
-from gac_app.errors import GacError, RequestError
+from gac_app.errors import RequestError
 from gac_app.library.answer import Answer
 from gac_app.library.closing import Owner
 from gac_app.library.in_threads import each_in_a_thread, in_a_thread
@@ -131,9 +132,9 @@ class Gac(Owner):
         """The answer's tokens as they are decoded: `text` is what a token adds, `step` how it was chosen. Closing the
         generator ends the answer. The generator's value is the `Answer`. See `answer`.
         """
-        return self._streamed(self._request(prompt, **how))
+        return self._streamed(self._request(prompt, **how), threading.Event())
 
-    def score(self, prompt: Prompt, continuations: Sequence[str], **how: Any) -> list[Score]:
+    def score(self, prompt: Prompt, continuations: Iterable[str], **how: Any) -> list[Score]:
         """The log-probability of each of `continuations` after the prompt. An empty raw prompt is the beginning of a
         document. See `answer`, and docs/python.md for what the numbers mean.
         """
@@ -168,12 +169,15 @@ class Gac(Owner):
 
     async def stream_async(self, prompt: Prompt, **how: Any) -> AsyncIterator[TokenEvent]:
         """As `stream`, without its value."""
-        async for event in each_in_a_thread(lambda: self.stream(prompt, **how)):
+        async for event in each_in_a_thread(lambda stopped: self._streamed(self._request(prompt, **how), stopped)):
             yield event
 
     async def score_async(self, prompt: Prompt, continuations: Sequence[str], **how: Any) -> list[Score]:
-        """As `score`."""
-        return await in_a_thread(lambda _: self.score(prompt, continuations, **how))
+        """As `score`. Cancelling it ends it before the next of `continuations`."""
+        check_listed("continuations", continuations)
+        return await in_a_thread(
+            lambda stopped: self.score(prompt, takewhile(lambda _: not stopped.is_set(), continuations), **how)
+        )
 
     # --- how
 
@@ -197,15 +201,14 @@ class Gac(Owner):
         return self.ensemble.request(messages_of(prompt), settings, **asked)
 
     def _answer(self, stopped: threading.Event, prompt: Prompt, how: Mapping[str, Any]) -> Answer:
-        """The answer. Raises GacError soon after `stopped` is set."""
-        with closing(self.stream(prompt, **how)) as stream:
-            while not stopped.is_set():
+        """The answer; what there is of it, soon after `stopped` is set."""
+        with closing(self._streamed(self._request(prompt, **how), stopped)) as stream:
+            while True:
                 try:
                     next(stream)
                 except StopIteration as end:
                     answer: Answer = end.value
                     return answer
-        raise GacError("nobody waits for this answer any more")
 
     def _answers(
         self, stopped: threading.Event, prompts: Sequence[Prompt], parallel: int | None, how: Mapping[str, Any]
@@ -220,10 +223,10 @@ class Gac(Owner):
             finally:
                 stopped.set()
 
-    def _streamed(self, request: Request) -> Generator[TokenEvent, None, Answer]:
+    def _streamed(self, request: Request, stopped: threading.Event) -> Generator[TokenEvent, None, Answer]:
         steps: list[StepTrace] = []
         with self._room.place():
-            session = self.ensemble.open(request, LOCAL)
+            session = self.ensemble.open(request, LOCAL, stopped=stopped)
             with closing(session.events()) as events:
                 for event in events:
                     if isinstance(event, TokenEvent):

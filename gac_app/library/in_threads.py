@@ -22,13 +22,16 @@ async def in_a_thread(work: Callable[[threading.Event], T]) -> T:
         pool.shutdown(wait=False)
 
 
-async def each_in_a_thread(make: Callable[[], Generator[T, None, Any]]) -> AsyncIterator[T]:
-    """The items of the generator that `make` makes; none of them is None. It is closed with this one."""
-    loop, pool = asyncio.get_running_loop(), ThreadPoolExecutor(1)
-    items = await loop.run_in_executor(pool, make)
+async def each_in_a_thread(make: Callable[[threading.Event], Generator[T, None, Any]]) -> AsyncIterator[T]:
+    """The items of the generator that `make` makes; none of them is None. It is closed with this one, which sets the
+    event, too: the next item may be under way.
+    """
+    loop, pool, nobody_waits = asyncio.get_running_loop(), ThreadPoolExecutor(1), threading.Event()
+    items = await loop.run_in_executor(pool, make, nobody_waits)
     try:
         while (item := await loop.run_in_executor(pool, next, items, None)) is not None:
             yield item
     finally:
+        nobody_waits.set()
         pool.submit(items.close)
         pool.shutdown(wait=False)

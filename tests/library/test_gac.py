@@ -159,21 +159,26 @@ def test_asyncio_twins_give_the_same(gac: Gac) -> None:
 
 
 def test_a_cancelled_answer_gives_its_place_back() -> None:
-    slow = FakeModel("a", delay_s=0.01, max_sequences=6)
+    slow = FakeModel("a", delay_s=0.01, max_sequences=2, context_length=10_000)
+    slow.chunk_size = 4
     with gac_of(slow, max_new_tokens=30_000) as gac:
+        long, texts = "~" * 9000, [f"{n}" for n in range(9000)]
 
         async def read_all(events: AsyncIterator[Any]) -> None:
             async for _ in events:
                 pass
 
         async def cancelled() -> None:
-            for _ in range(4):  # more than there are places
-                for how in (gac.answer_async("Hello"), read_all(gac.stream_async("Hello"))):
-                    with pytest.raises(TimeoutError):
-                        await asyncio.wait_for(how, 0.1)
+            answers = gac.answer_async("Hello"), gac.answer_async(long)
+            streams = read_all(gac.stream_async("Hello")), read_all(gac.stream_async(long))
             async with asyncio.timeout(SOON_S):
+                for how in (*answers, *streams, gac.score_async("Hello", texts)):
+                    call, num_read = asyncio.create_task(how), slow.num_read
+                    while slow.num_read < num_read + 30:
+                        await asyncio.sleep(0.01)
+                    call.cancel()
                 assert (await gac.answer_async("Hello", max_new_tokens=2)).num_tokens == 2
-                await asyncio.gather(*(gac.score_async(f"{n}", ["a", f"b{n}"]) for n in range(24)))  # each in its turn
+                await asyncio.gather(*(gac.score_async(f"{n}", ["a", f"b{n}"]) for n in range(9)))  # each in its turn
 
         asyncio.run(cancelled())
 
