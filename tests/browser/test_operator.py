@@ -74,6 +74,7 @@ def test_from_the_token_to_verdicts_and_controls(opened: Watched, planted: Plant
     page.select_option("[name=contestant]", "zyxtwo")
     page.locator(".gac-operator-span").get_by_role("button", name="Drop all").click()
     page.wait_for_selector("[data-by=burst] article[data-name=fedc]:has-text('dropped 1')")
+    assert page.input_value("[name=contestant]") == "zyxtwo", "a second verdict is on the same votes"
 
     page.check("[name=is_paused]")
     page.fill("[data-name=zyxone]", "0")

@@ -71,8 +71,9 @@ class OperatorPage {
     for (const [by, groups] of [["burst", seen.bursts], ["visitor", seen.visitors]]) {
       tableOf(by).replaceChildren(...(groups.length ? groups.map((group) => groupOf(by, group, (verdict) => this.ask("verdict", verdict))) : [t("none")]));
     }
-    const names = [...new Set([...seen.contestants, ...seen.pairs.flatMap((pair) => pair.names)])], field = this.part("span").elements.contestant;
-    field.replaceChildren(field.options[0], ...names.map((name) => h("option", { value: name, text: name })));
+    const { contestant } = this.part("span").elements, listed = [...contestant.options].map(({ value }) => value);
+    const names = [...new Set([...seen.contestants, ...seen.pairs.flatMap((pair) => pair.names)])].filter((name) => !listed.includes(name));
+    contestant.append(...names.map((name) => h("option", { value: name, text: name }))); // the chosen one stays chosen
     this.part("without").textContent = t("operator.ratings.about", { n: seen.num_left_out });
     tableOf("rating").replaceChildren(h("table", {}, h("tbody", {}, ...Object.entries(seen.ratings).map(([name, rating]) => h("tr", {},
       h("th", { scope: "row" }, h("bdi", { text: name })), h("td", { text: number(rating) }), h("td", { text: name in seen.ratings_without ? number(seen.ratings_without[name]) : "–" }))))));
