@@ -6,6 +6,7 @@ import json
 import re
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -25,11 +26,12 @@ from gac_app.evaluation.studies.planting import planted, spoilt_sentence
 from gac_app.evaluation.studies.result import StudyResult, Table, explained
 from gac_app.evaluation.studies.study import studies as found_studies
 from gac_app.evaluation.studies.thresholds import Thresholds, judge_sweep, pareto_front
-from gac_app.evaluation.studies.weights import Weights, suffix_of
+from gac_app.evaluation.studies.weights import Weights, perplexities_per_word, suffix_of
 from gac_app.evaluation.tasks import Question, first_of_each_domain, halves, load_task
+from gac_app.models.random_model import RandomModel
 from tests.evaluation.conftest import call
 from tests.evaluation.fakes import CAPITALS, CONFIG, marked
-from tests.fakes import config_of
+from tests.fakes import config_of, ensemble_of
 
 NQ = load_task("nq")
 POINTS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=12)
@@ -122,6 +124,14 @@ def test_what_has_no_weights_is_told() -> None:
         Weights().run(ask, CAPITALS)
     with pytest.raises(RequestError, match="sets the weights"):
         suffix_of("posterior", CONFIG)
+
+
+def test_a_text_too_long_for_a_member_has_no_perplexity() -> None:
+    long = Question(id="long", question="What? " * 1000, answers=("x",))
+    with closing(ensemble_of([RandomModel("a", 1), RandomModel("b", 2)], CONFIG)) as ensemble:
+        found = perplexities_per_word(ensemble, [long, *CAPITALS])
+        assert found == perplexities_per_word(ensemble, CAPITALS)
+    assert found["a"] != found["b"]
 
 
 @pytest.mark.parametrize("names", [["a"], list("abcdefg")])

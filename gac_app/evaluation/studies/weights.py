@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from gac_app.charts import Panel, Series, Spec, line_charts
 from gac_app.config import Config
-from gac_app.errors import Phrase, RequestError
+from gac_app.errors import MemberError, Phrase, RequestError
 from gac_app.evaluation.running import System, SystemReport, parse_system, summarise
 from gac_app.evaluation.studies.evaluator import Evaluator
 from gac_app.evaluation.studies.result import StudyResult, compared, failure, share, table_of
@@ -87,7 +87,7 @@ class Weights(QuestionStudy):
         both = development, held_out = halves(asked)
         suffix = suffix_of(self.options, config)
         tried = accuracies_on_grid(ask, development, suffix)
-        perplexities = {name: perplexity_per_word(ensemble, name, development) for name in names}
+        perplexities = perplexities_per_word(ensemble, development)
         points = points_of(names, tried, perplexities)
         systems = {method: system_at(point, config, suffix) for method, point in points.items()}
         systems["posterior"] = parse_system("every-step+posterior" + suffix, config)
@@ -155,13 +155,20 @@ def _shares(values: Sequence[float]) -> Point:
     return rounded(tuple(value / total for value in values)) if total > 0 else even(len(values))
 
 
-def perplexity_per_word(ensemble: Ensemble, name: str, questions: Sequence[Question]) -> float:
-    """A member's perplexity on the questions' texts: the geometric mean of 1 / probability over words."""
-    texts = [question.question.strip() for question in questions]
-    log_prob = sum(
-        ensemble.score(_LEAD_IN, [text], ensemble.config.settings, alone=name, raw=True)[0].log_prob for text in texts
-    )
-    return math.exp(min(-log_prob / sum(len(text.split()) for text in texts), 700.0))
+def perplexities_per_word(ensemble: Ensemble, questions: Sequence[Question]) -> dict[str, float]:
+    """Each member's perplexity on the questions' texts, of those that all can read: the geometric mean of
+    1 / probability over words.
+    """
+    settings, num_words = ensemble.config.settings, 0
+    log_probs = dict.fromkeys(ensemble.config.member_names, 0.0)
+    for text in (question.question.strip() for question in questions):
+        try:
+            found = {one: ensemble.score(_LEAD_IN, [text], settings, alone=one, raw=True)[0] for one in log_probs}
+        except (MemberError, RequestError):  # too long for one
+            continue
+        num_words += len(text.split())
+        log_probs = {name: log_probs[name] + score.log_prob for name, score in found.items()}
+    return {name: math.exp(min(-log_prob / max(num_words, 1), 700.0)) for name, log_prob in log_probs.items()}
 
 
 def _plots(
