@@ -56,10 +56,12 @@ class Knower(RandomModel):
         return probs_V.log()
 
 
-def advice_on(ensemble: Ensemble, folder: Path, spending: Spending | None = None) -> Advice:
+def advice_on(
+    ensemble: Ensemble, folder: Path, spending: Spending | None = None, asked: list[Question] = QUESTIONS
+) -> Advice:
     with closing(ensemble):
-        ask = Evaluator(ensemble, TASK, QUESTIONS, folder)
-        return Adviser(ask, QUESTIONS, spending or Spending(600), ["geometric"]).advise()
+        ask = Evaluator(ensemble, TASK, asked, folder)
+        return Adviser(ask, asked, spending or Spending(600), ["geometric"]).advise()
 
 
 def pair(first: Callable[[int], bool], second: Callable[[int], bool]) -> Ensemble:
@@ -87,13 +89,20 @@ def test_members_that_complete_each_other_are_mixed(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_member_beside_noise_is_used_alone(tmp_path: Path) -> None:
+    """A question that is longer than their context changes nothing."""
     ensemble = pair(lambda n: n % 5 > 0, lambda n: False)
-    found = advice_on(ensemble, tmp_path)
+    long = QUESTIONS[0].model_copy(update={"question": "z" * 5000 + "q0"})
+    found = advice_on(ensemble, tmp_path, asked=[long, *QUESTIONS[1:]])
     assert (found.best.alone, found.takes_ensemble) == ("a", False)
     assert sentences(found, ensemble.config)[0].startswith("Use a alone: the chosen setting is not shown to be better")
     assert yaml.safe_load(pasted(found, ensemble.config)) == {"settings": {"members": ["a"], "gate": "a"}}
     advised = ensemble.config.settings_from({"members": ["a"], "gate": "a"})
     assert ensemble.config.taking_part(advised) == ("a",)
+    told = "Time per token: 2.00 times that of the slowest member alone."
+    times = {found.chosen: 4.0, System("alone:a", alone="a"): 1.0, System("alone:b", alone="b"): 2.0}
+    assert told in sentences(replace(found, times=times), ensemble.config)
+    del times[System("alone:b", alone="b")]
+    assert "Time per token" not in " ".join(sentences(replace(found, times=times), ensemble.config)), "b is not timed"
 
 
 def small_and_large() -> Ensemble:

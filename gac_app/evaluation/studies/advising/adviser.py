@@ -117,7 +117,7 @@ class Adviser:
         best, chosen = (self._best_of(first, among, read) for among in (members, final))
         cheaper = self._cheaper(best, read)
         timed = dict.fromkeys([best, *cheaper, chosen, *members])
-        times = {system: self._ms_per_token(system) for system in spending.over(timed, _TIMED_BY)}
+        times = {system: self._ms_per_token(system, read[:2]) for system in spending.over(timed, _TIMED_BY)}
         predicted = likelihoods.measure([best, chosen], spending.over(self._held_out, _PREDICTED_BY), self._read)
         saved: tuple[float, float, float] | str
         try:
@@ -197,12 +197,12 @@ class Adviser:
 
         return max(among, key=rank)
 
-    def _ms_per_token(self, system: System) -> float | None:
+    def _ms_per_token(self, system: System, questions: Sequence[Question]) -> float | None:
         """Of the tokens after the first, one answer at a time. None if no answer has a second token."""
         ensemble, task = self._ask.ensemble, self._ask.task
         settings = system.settings(self._config, temperature=0.0, max_new_tokens=_TIMED_TOKENS)
         seconds, num_later = 0.0, 0
-        for question in self._development[:2]:
+        for question in questions:
             prompt = task.prompt(question)
             *_, end = ensemble.generate(
                 prompt, settings, alone=system.alone, raw=task.is_raw, namespace=Likelihoods.namespace

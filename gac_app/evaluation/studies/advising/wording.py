@@ -11,7 +11,7 @@ import yaml
 from gac_app.config import Config
 from gac_app.errors import Phrase
 from gac_app.evaluation.metrics import questions_needed
-from gac_app.evaluation.running import System
+from gac_app.evaluation.running import System, members_alone
 from gac_app.evaluation.studies.advising.outcome import AS_GOOD, DISCORDANT, LEVEL, POWER, Advice, HeldOut
 from gac_app.evaluation.studies.result import NOT_KNOWN
 
@@ -49,7 +49,7 @@ def sentences(advice: Advice, config: Config) -> list[str]:
                 most=f"{most:.1f}",
             )
         )
-    return [*found, *_cost(advice), _managed(advice)]
+    return [*found, *_cost(advice, config), _managed(advice)]
 
 
 def pasted(advice: Advice, config: Config) -> str:
@@ -145,13 +145,13 @@ def _what_more_takes(judged: HeldOut) -> str:
     )
 
 
-def _cost(advice: Advice) -> Iterator[str]:
+def _cost(advice: Advice, config: Config) -> Iterator[str]:
     if advice.judged:
         yield Phrase("Steps ensembled: {share}.", share=f"{advice.judged.chosen.share_ensembled:.0%}")
     own = advice.times.get(advice.chosen)
-    slowest = max((time for system, time in advice.times.items() if system.alone and time), default=None)
-    if own and slowest:
-        yield Phrase("Time per token: {ratio} times that of the slowest member alone.", ratio=f"{own / slowest:.2f}")
+    alone = [time for member in members_alone(config) if (time := advice.times.get(member))]
+    if own and len(alone) == len(config.member_names):
+        yield Phrase("Time per token: {ratio} times that of the slowest member alone.", ratio=f"{own / max(alone):.2f}")
 
 
 def _managed(advice: Advice) -> str:
