@@ -36,7 +36,7 @@ from gac_app.services.battles.standings import Standings
 from gac_app.services.battles.views import BattleView
 from gac_app.services.battles.visitor_battles import VisitorBattles
 from gac_app.services.queue.shares import has_client_keys, period_now, use_client_keys, voter_of
-from gac_app.services.runs.runs import RunService, checked_prompt
+from gac_app.services.runs.runs import CLOSE_TIMEOUT_S, RunService, checked_prompt
 from gac_app.services.settling import log_failure, settle
 from gac_app.services.visitors import owner_of
 from gac_app.storage import CONTINUING, NewBattle, Store, fed_messages
@@ -163,7 +163,7 @@ class ArenaService:
         with battle.lock:
             battle.last.is_stopping.set()
             has_ended = battle.last.has_ended  # but was not shown whole
-        self._runs.halt(battle.last, 0.0)
+        self._runs.halt(battle.last, timeout_s=0)
         if has_ended:
             self._write_end(battle)
 
@@ -185,8 +185,7 @@ class ArenaService:
 
     def close(self) -> None:
         """Stop all battles."""
-        for battle in self.battles.all():
-            self._runs.halt(battle.last)
+        self._runs.halt(*(battle.last for battle in self.battles.all()), timeout_s=CLOSE_TIMEOUT_S)
 
     # --- inside
 

@@ -96,6 +96,5 @@ class Completions:
         """Nothing is kept."""
 
     def close(self) -> None:
-        """Stop all runs."""
-        for run in [*self._live.values()]:
-            self._runs.halt(run)
+        """Stop all runs. One whose prompts are still tokenised may never end; nothing of them is stored."""
+        self._runs.halt(*self._live.values(), timeout_s=0)

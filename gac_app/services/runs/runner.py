@@ -96,7 +96,7 @@ class Runner:
             session.stop()
         run.changed()
 
-    def stop_all(self, runs: list[LiveRun], timeout_s: float) -> None:
+    def stop_all(self, runs: Sequence[LiveRun], timeout_s: float) -> None:
         """Stop `runs` and wait until they have ended, at most `timeout_s` for all of them."""
         for run in runs:
             self.stop(run)

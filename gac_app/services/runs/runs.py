@@ -246,9 +246,9 @@ class RunService:
         """Queue a run, also for other services; see `Runner.put`. Raises RequestError, BusyError."""
         self._runner.put(run, on_taken, on_ended)
 
-    def halt(self, run: LiveRun, timeout_s: float = END_TIMEOUT_S) -> None:
-        """End a run of any owner within one step, and wait for that."""
-        self._runner.stop_all([run], timeout_s)
+    def halt(self, *runs: LiveRun, timeout_s: float = END_TIMEOUT_S) -> None:
+        """End runs of any owner within one step, and wait for that, at most so long for all of them."""
+        self._runner.stop_all(runs, timeout_s)
 
     def stop(self, visitor_key: str, run_id: str) -> None:
         """End a run of this process within one step. Does nothing if it is over."""

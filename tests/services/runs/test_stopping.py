@@ -11,6 +11,10 @@ import pytest
 from gac_app.decoding.trace.events import FinishReason
 from gac_app.errors import NotFoundError
 from gac_app.executors import threads
+from gac_app.models.message import Message
+from gac_app.services.battles.arena import ArenaService
+from gac_app.services.completions.completion_run import Question
+from gac_app.services.completions.completions import Asker, Completions
 from gac_app.services.runs.runs import RunService
 from gac_app.storage import RunStatus
 from tests.fakes import SOON_S, WAIT_S, FakeModel, Fault
@@ -97,13 +101,21 @@ def test_closing_the_service_aborts_its_runs(house: House) -> None:
 
 def test_a_run_that_cannot_be_ended_becomes_interrupted(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threads, "_CLOSE_TIMEOUT_S", 0.1)
-    monkeypatch.setattr("gac_app.services.runs.runs.CLOSE_TIMEOUT_S", 2.0)
     # The run's own threads are stuck: a stop does not reach them.
     monkeypatch.setattr("gac_app.decoding.contexts.gathering.POLL_S", WAIT_S)
     model = FakeModel("a", 1, fault=Fault("hang", marker=b"HANG"))
-    service = house.service([model], server={"max_running": 15})
+    alone = [{"name": name, "member": "a"} for name in ("one", "two")]
+    service = house.service([model], server={"max_running": 21}, arena={"contestants": alone})
+    arena, completions = ArenaService(service, service._store), Completions(service)
+    asker = Asker(visitor_key=ALICE, client="", max_at_once=None)
+    system, prompts = completions.systems.find("a"), ((Message("user", "HANG"),),)
+    question = Question(system=system, settings=service.config.settings, prompts=prompts)
+    for number in range(3):
+        completions.start(question, asker)
+        arena.start(f"{number}" * 64, "HANG")
+    others = [*completions._live.values(), *(battle.last for battle in arena.battles.all())]
     runs = [service.start(ALICE, f"HANG {number}", SHORT) for number in range(15)]
-    until(lambda: all(len(run.sessions) == 2 for run in runs))
+    until(lambda: all(run.sessions for run in others) and all(len(run.sessions) == 2 for run in runs))
     assert model.is_hanging.wait(WAIT_S)
     started = time.monotonic()
 
