@@ -138,7 +138,8 @@ class Ensemble(Requests):
         how = (settings.mode, settings.gate_rule, settings.alignment, settings.combine)
         costs = self._draft_costs[(*how, *(member.name for member in members))]
         speculator = Speculator(contexts, rules, when, costs)
-        return DecodingSession(contexts, rules, speculator, stop_strings, branch, is_fixed)
+        is_reproducible = is_fixed and all(member.model.can_be_reproducible for member in members)
+        return DecodingSession(contexts, rules, speculator, stop_strings, branch, is_reproducible)
 
     def score(
         self,

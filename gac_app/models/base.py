@@ -67,6 +67,7 @@ class Model(ABC):
     is_chunk_consistent: bool = False  # several ids in one forward pass equal one by one, to float32 rounding
     is_chunk_invariant: bool = False  # ... to the last bit
     is_batch_invariant: bool = False  # logits are equal, to the last bit, whatever else is in the batch
+    can_be_reproducible: bool = True  # fixed chunks make up for what is not invariant
 
     def __init__(
         self,

@@ -226,8 +226,9 @@ def test_a_limit_leaves_a_guess_that_is_marked() -> None:
 def test_a_second_question_may_fail(branch: Branch | None, rule: str, policy: str) -> None:
     teller = Teller(num_answered=0)
     models: list[Model] = [FixedModel("a", SURE), FixedModel("b", {b"of": 0.5, b"the": 0.3, b"a": 0.2})]
-    how = {"combine": rule, "max_new_tokens": 2, "on_member_failure": policy}
+    how = {"combine": rule, "max_new_tokens": 2, "on_member_failure": policy, "reproducible": "on"}
     steps, finished = decoded(told(models, [0, 1], [Teller(), teller]), branch, **how)
+    assert not finished.is_reproducible
     if policy == "stop":
         assert (finished.reason, finished.detail) == (FinishReason.ERROR, "b: planned")
     else:

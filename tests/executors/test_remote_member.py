@@ -185,6 +185,12 @@ def test_a_second_question_may_hang_or_fail(model: FarModel, member: RemoteMembe
     until(lambda: member.failure == "planned")
 
 
+def test_no_answer_of_a_server_is_reproducible(model: FarModel) -> None:
+    ensemble = ensemble_of([model], config_of([model.name], {"max_new_tokens": 1, "reproducible": "on"}), RemoteMember)
+    assert not steps_and_end(ensemble.generate("the"))[1].is_reproducible
+    ensemble.close()
+
+
 def test_a_study_can_be_stopped(model: FarModel) -> None:
     config = config_of([model.name], {"max_new_tokens": 3})
     study, stop = in_background(ensemble_of([model], config, RemoteMember))

@@ -42,7 +42,7 @@ class DecodingSession:
         contexts: of the members taking part, the gate first; the session closes them.
         speculator: asks the members.
         stop_strings: each ends the answer and is never shown.
-        is_reproducible: the members' distributions do not depend on what else runs or ran.
+        is_reproducible: while no member fails, their distributions do not depend on what else runs or ran.
     """
 
     def __init__(
@@ -285,7 +285,7 @@ class DecodingSession:
             detail=self._detail,
             is_at_odds=isinstance(self.failure, ConstraintError),
             digest=self._digest.hex,
-            is_reproducible=self._is_reproducible,
+            is_reproducible=self._is_reproducible and not self._members.dropped,
             num_replayed=min(self._num_tokens, len(self._branch.steps)),
         )
 

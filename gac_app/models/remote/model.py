@@ -42,6 +42,7 @@ class RemoteModel(Model):
     `forward` may be called from several threads at once.
     """
 
+    can_be_reproducible = False  # the engine chooses chunks and batches
     _server: Engine
     _num_asked: int
     _most_told: int  # tokens, as far as is known; more are refused
