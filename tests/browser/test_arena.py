@@ -85,7 +85,8 @@ def test_nothing_names_a_contestant_before_the_vote_counts(serve_arena: Server, 
     press(page, "2", then=".gac-battle-card h3 bdi")
     assert all(name.startswith("zyx") for name in names(page))
     assert any("zyx" in text for text in heard), "the search finds names where they are told"
-    assert any("France" in text for text in heard), "the answers themselves were overheard"
+    while not any("France" in text for text in heard):  # the answers are overheard too, the tokens at the latest
+        page.wait_for_timeout(20)
 
 
 def test_a_battle_by_keyboard_alone(serve_arena: Server, open_page: Opener) -> None:
