@@ -138,7 +138,7 @@ class ArenaService:
                 raise RequestError(
                     "prompt", Phrase("This server has other models than the one before. Vote or skip it.")
                 )
-            if len(battle.turns) >= MAX_TURNS:
+            if len(battle.begun_turns) >= MAX_TURNS:
                 raise RequestError(
                     "prompt", Phrase("A battle has at most {most} turns. Vote or skip it.", most=MAX_TURNS)
                 )
@@ -253,7 +253,7 @@ class ArenaService:
             self._runs.members.ensemble().check_room(messages, num_new)
 
         def take() -> None:
-            battle.turns.append(turn)
+            battle.turns = [*battle.begun_turns, turn]
             on_taken()
 
         def end() -> None:

@@ -35,7 +35,7 @@ class BattleRun(LiveRun):
             prompt=prompt,
             settings=battle.pair["left"].settings,
             conversation_id=battle.id,
-            turns=tuple(turn.as_turn() for turn in battle.turns),
+            turns=tuple(turn.as_turn() for turn in battle.begun_turns),
         )
         super().__init__(plan, owner=battle.owner, keys=SIDES, member_names=())
 
@@ -157,6 +157,11 @@ class Battle:
     @property
     def last(self) -> BattleRun:
         return self.turns[-1]
+
+    @property
+    def begun_turns(self) -> list[BattleRun]:
+        """Those that a next one follows: not those that were stopped before anything was shown."""
+        return [turn for turn in self.turns if not turn.is_stopped or any(turn.num_shown().values())]
 
     @property
     def is_void(self) -> bool:

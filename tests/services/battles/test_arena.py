@@ -106,6 +106,10 @@ def test_what_cannot_be_judged_is_refused(house: House) -> None:
             arena.service.judge.vote(ALICE, view.id, outcome, view.ballot)
     with pytest.raises(RequestError, match="nothing to judge yet"):
         arena.service.judge.vote(ALICE, view.id, "left", view.ballot)
+    arena.service.stop(ALICE, view.id)
+    (again,) = arena.service.next_turn(ALICE, view.id, "Go on now").turns
+    fed = arena.service.battles.find(ALICE, view.id).last.turns
+    assert (again.prompt, fed) == ("Go on now", ()), "the turn that did not begin is no part of it"
     for model in models:
         model.released.set()
 
