@@ -53,8 +53,8 @@ def _init_lean(self: Any, blocks: Any) -> None:
     self.config_values = _KeepsNothing()
 
 
-# A session keeps only what `gr.State` holds. Gradio also keeps a copy of every component's configuration and last
-# value, visitors' texts among them, for links to a page's state.
+# A session keeps nothing. Gradio keeps a copy of every component's configuration and last value, visitors' texts among
+# them, for links to a page's state.
 _State.__init__ = _init_lean
 _State._update_config = _State._update_value_in_config = lambda *_: None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import secrets
 import socket
 import subprocess
@@ -27,6 +28,7 @@ from gac_app.server.limits.connections import Connections, limited_protocol
 ROOT = Path(__file__).parent.parent.parent
 API = "/gradio_api"
 START_S = 180.0
+PLACE = re.compile(r'"place":({[^{}]*})')
 
 
 _ports = itertools.count(10_000 + os.getpid() * 37 % 20_000)
@@ -151,7 +153,7 @@ class Tab:
         self.open()
 
     def open(self) -> None:
-        self.session = secrets.token_hex(5)
+        self.session, self.place = secrets.token_hex(5), None  # the place of the next prompt, by the run that is shown
         self.config = self.http.get("/config").json()
         self.parts = {one["props"].get("elem_id"): one["id"] for one in self.config["components"]}
 
@@ -185,12 +187,13 @@ class Tab:
                 if "process_generating" in line:
                     on_text()
                 if "process_completed" in line:
+                    self.place = next(map(json.loads, PLACE.findall(said.replace("\\", ""))), self.place)
                     return said
         raise AssertionError(said)
 
     def run(self, prompt: str, on_text: Callable[[], None] = lambda: None, **changes: Any) -> str:
         (target,) = [one for each in self.config["dependencies"] for one in each["targets"] if one[1] == "submit"]
-        return self.join(target, on_text, data=[self.key, None, prompt, changes])
+        return self.join(target, on_text, data=[self.key, self.place, prompt, changes])
 
     def conversations(self) -> list[dict[str, Any]]:
         """The visitor's, the newest first."""

@@ -231,6 +231,7 @@ class Visitors(RuleBasedStateMachine):
         parent, word = self.over()[number % len(self.over())], self.word()
         tab = self.fresh_tab(parent.owner)
         self.event(tab, BOARD, "open", run=parent.id)
+        tab.session = secrets.token_hex(5)  # the server has forgotten the page's, or has begun anew
         run = self.add_run(parent.owner, word, tab.run(f"Say {word}"))
         assert {parent.word, *parent.before} <= run.before
         assert run.before <= {one.word for one in self.runs if one.owner == run.owner} - {word}

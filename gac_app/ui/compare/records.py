@@ -27,6 +27,7 @@ from gac_app.services.runs.runs import RunView
 from gac_app.services.runs.views import BESIDE, ENSEMBLE, StreamView, is_over
 from gac_app.ui.compare.forks import Fork, GrowingText
 from gac_app.ui.compare.spelling import label_of
+from gac_app.ui.compare.turns import last_turn, versions_of
 from gac_app.ui.compare.wording import comparison_in_words
 from gac_app.ui.requests import page_line, same
 from gac_app.ui.settings.wording import beside_in_words, settings_in_words
@@ -44,7 +45,7 @@ class RunLines:
         before: the run that it repeats, for comparing the answers.
         beside: a run with other settings; its ensemble's answer is shown too.
         others: gives the number of other running runs, and the title of the running study, or "".
-        versions: see `versions_of`.
+        runs: its conversation's, in order.
     """
 
     def __init__(
@@ -53,10 +54,9 @@ class RunLines:
         before: RunView | None = None,
         beside: RunView | None = None,
         others: Callable[[], tuple[int, str]] = lambda: (0, ""),
-        versions: Sequence[str] = (),
+        runs: Sequence[RunView] = (),
     ) -> None:
         self._run = run
-        self._versions = versions
         self._others = others
         self._before = before
         self._beside = beside
@@ -68,7 +68,7 @@ class RunLines:
         self._forks = {index: Fork() for index in range(1, len(self._keys))}  # not found yet
         self._phase: tuple[object, ...] | None = None
         self._read: dict[str, float] = {}
-        self._text = page_line({"run": self._header()})
+        self._text = page_line({"run": self._header(runs)})
 
     def value(self, is_last: bool = False) -> str:
         """All lines so far; with `is_last`, closed by the `done` line."""
@@ -83,7 +83,7 @@ class RunLines:
         self._text += "".join(page_line(line) for line in lines)
         return self._text
 
-    def _header(self) -> dict[str, Any]:
+    def _header(self, runs: Sequence[RunView]) -> dict[str, Any]:
         run, settings = self._run, self._run.settings
         return {
             **same(run, "id", "prompt", "branch_position", "seeds", "outcome", "is_own", "is_shared", "shares_turns"),
@@ -101,7 +101,8 @@ class RunLines:
             "is_partly_kept": bool(run.seeds) and run.repeats_run_id is None,
             "beside": self._beside and beside_in_words(self._beside.id, self._beside.settings, settings),
             "has_turns": bool(run.turns),
-            "versions": list(self._versions),
+            "versions": versions_of(run, runs),
+            "place": {"conversation": run.conversation_id, "after": last_turn(run, runs).id},  # of the next prompt
         }
 
     def _phase_lines(self) -> list[Any]:

@@ -19,7 +19,7 @@ from gac_app.services.runs.live_run import LiveRun, changes_of
 from gac_app.services.runs.runs import RunService, RunView
 from gac_app.services.runs.views import is_over
 from gac_app.ui.compare.records import RunLines
-from gac_app.ui.compare.turns import last_turn, turns_beside, versions_of
+from gac_app.ui.compare.turns import turns_beside
 from gac_app.ui.requests import Fields, Threads, client_here, has_listener, refusal_json
 from gac_app.ui.settings.values import changes_from
 from gac_app.ui.streaming import followed, following
@@ -28,9 +28,7 @@ PERIOD_S = 1 / 16  # at least, between two updates of the board
 UNTOLD_S = 0.5  # at most, for what no event tells: how much of a prompt is read, and who else decodes
 SAVE_TIMEOUT_S = 3.0  # a finished run waits so long for the result of its write
 
-Place = tuple[str, str]  # a conversation, and the run in it that the next prompt continues
-# Values of the board, the earlier turns, the place, the prompt box and the notice.
-Updates = tuple[Any, Any, Any, Any, Any]
+Updates = tuple[Any, Any, Any, Any]  # values of the board, the earlier turns, the prompt box and the notice
 
 
 class RunHandlers:
@@ -51,17 +49,20 @@ class RunHandlers:
         prompt = gr.skip() if name == "open" else ""  # what is typed there stays
         return following(partial(self.stream, prompt=prompt), getattr(self, name))
 
-    async def run(self, key: object, place: Place | None, prompt: object, settings: object) -> AsyncIterator[Updates]:
-        """Answer a prompt with the settings panel's values; None = the defaults."""
+    async def run(self, key: object, place: object, prompt: object, settings: object) -> AsyncIterator[Updates]:
+        """Answer a prompt with the settings panel's values; None = the defaults.
 
+        Args:
+            place: of the run that is shown, whose conversation goes on; None = a new conversation.
+        """
         client, fields = client_here(), Fields({"key": key})
 
         def start() -> tuple[str, RunView]:
             visitor_key, text = fields.visitor_key, Fields({"prompt": prompt}).text("prompt", MAX_PROMPT_CHARS)
             changes = changes_from(self._service.config, settings or {})
-            conversation_id, after = place or (None, "")
+            shown = Fields(place or {"conversation": "", "after": ""})
             return visitor_key, self._service.start(
-                visitor_key, text, changes, conversation_id, after=after, client=client
+                visitor_key, text, changes, shown.text("conversation"), after=shown.text("after"), client=client
             )
 
         async for updates in self.stream(start):
@@ -109,18 +110,18 @@ class RunHandlers:
         try:
             async with followed(self._threads, start, lambda found: self._service.following(found[1])) as (key, run):
                 is_live = isinstance(run, LiveRun) and not run.is_settled
-                lines, value, turns, place = await self._threads.run(self._opened, key, run, is_live)
-                yield value, turns, place, prompt, ""
+                lines, value, turns = await self._threads.run(self._opened, key, run, is_live)
+                yield value, turns, prompt, ""
                 if isinstance(run, LiveRun) and is_live:
                     async with aclosing(_changes(run)) as changes:
                         async for is_last in changes:
                             value = await self._threads.run(lines.value, is_last=is_last)
-                            yield value, gr.skip(), gr.skip(), gr.skip(), gr.skip()
+                            yield value, gr.skip(), gr.skip(), gr.skip()
         except GacError as error:
-            yield gr.skip(), gr.skip(), gr.skip(), gr.skip(), refusal_json(error)
+            yield gr.skip(), gr.skip(), gr.skip(), refusal_json(error)
 
-    def _opened(self, key: str, run: RunView, is_live: bool) -> tuple[RunLines, str, str, Place]:
-        """A run's lines, their first value, the turns of its conversation, and where the next prompt goes on."""
+    def _opened(self, key: str, run: RunView, is_live: bool) -> tuple[RunLines, str, str]:
+        """A run's lines, their first value, and the turns of its conversation."""
 
         def others() -> tuple[int, str]:
             study = self._lab.running if self._lab else None
@@ -129,11 +130,10 @@ class RunHandlers:
         history, runs = self._service.history, list[RunView]()
         with suppress(NotFoundError):  # not stored, because the database is unavailable; the answer continues
             runs = history.conversation(key, run.conversation_id)
-        place = run.conversation_id, last_turn(run, runs).id
         beside = history.run_beside(key, run)
-        lines = RunLines(run, history.run_before(key, run), beside, others, versions_of(run, runs))
+        lines = RunLines(run, history.run_before(key, run), beside, others, runs)
         with nullcontext() if is_live else self._computing:
-            return lines, lines.value(is_last=not is_live), turns_beside(run, runs), place
+            return lines, lines.value(is_last=not is_live), turns_beside(run, runs)
 
 
 async def _changes(run: LiveRun) -> AsyncGenerator[bool, None]:

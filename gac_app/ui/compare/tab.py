@@ -37,7 +37,6 @@ class CompareTab:
         # One at a time: several would keep the interpreter's lock from the event loop, and none would be done sooner.
         computing = Semaphore()
         self._handlers = RunHandlers(service, computing, lab)
-        self._place = gr.State(None)
         with gr.Column(elem_id="gac-compare"):
             self._turns = component(
                 "turns",
@@ -48,7 +47,7 @@ class CompareTab:
             self._board = build_board(service, computing)
             with gr.Column(elem_id="gac-dock"):
                 new_conversation = self._build_dock(service)
-        self._outputs = [self._board, self._turns, self._place, self._prompt, self._notice]
+        self._outputs = [self._board, self._turns, self._prompt, self._notice]
         self._connect_prompt(new_conversation)
         self.connect(self._board, *EVENTS)
         self.start_afresh_on(self._board.cleared)
@@ -76,8 +75,8 @@ class CompareTab:
             listen(self._handlers.on(name), outputs=self._outputs, trigger_mode="multiple", **STREAMED)
 
     def _connect_prompt(self, new_conversation: gr.Button) -> None:
-        key, settings = gr.Textbox(visible=False), gr.Textbox(visible=False)
-        inputs = [key, self._place, self._prompt, settings]
+        key, place, settings = (gr.Textbox(visible=False) for _ in range(3))
+        inputs = [key, place, self._prompt, settings]
         options = {**STREAMED, **UNCHECKED}
         self._prompt.submit(self._handlers.run, inputs, self._outputs, js=_BEFORE_RUN, **options)
         self._prompt.stop(None, js=called("compare/compare", "stop"), api_visibility="private")
@@ -90,7 +89,7 @@ class CompareTab:
     def start_afresh_on(self, event: Callable[..., Any]) -> None:
         """Let an event clear the board and begin a new conversation."""
         event(
-            lambda: ("", "[]", None, gr.skip(), ""),
+            lambda: ("", "[]", gr.skip(), ""),
             outputs=self._outputs, js=called("compare/compare", "clear"), queue=False, **QUIET,
         )  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from gac_app.services.runs.runs import RunView
@@ -16,7 +17,7 @@ def whole_turns(run: RunView) -> list[dict[str, Any]]:
     return [{"prompt": turn.prompt, "answers": turn.answers, "cut": turn.cut} for turn in run.turns]
 
 
-def versions_of(run: RunView, runs: list[RunView]) -> list[str]:
+def versions_of(run: RunView, runs: Sequence[RunView]) -> list[str]:
     """The ids of all answers to a run's turn, oldest first; none of one that is not in its conversation.
 
     Args:
@@ -25,12 +26,12 @@ def versions_of(run: RunView, runs: list[RunView]) -> list[str]:
     return [other.id for other in runs if other.turn_ids == run.turn_ids]
 
 
-def last_turn(run: RunView, runs: list[RunView]) -> RunView:
+def last_turn(run: RunView, runs: Sequence[RunView]) -> RunView:
     """The newest run that continues a run, or itself: what the next prompt continues."""
     return next((other for other in reversed(runs) if run.id in other.turn_ids), run)
 
 
-def turns_beside(run: RunView, runs: list[RunView]) -> str:
+def turns_beside(run: RunView, runs: Sequence[RunView]) -> str:
     """The turns before a run; first, the number of deleted ones, if any.
 
     If the run has later turns, all turns up to the newest, with the run marked `is_shown`.

@@ -60,13 +60,14 @@ export const show = async () => (await board).chosen.setView();
 
 const focusPrompt = () => document.querySelector("#gac-prompt textarea")?.focus({ preventScroll: true });
 
-/** Before a prompt's run: a blank one ends nothing, and the focus stays in the box. What the run is started with. */
-export async function beforeRun(_key, conversation, prompt) {
+/** Before a prompt's run: a blank one ends nothing, and the focus stays in the box. What the run is started with; the server
+ * forgets a page that slept, so that the page says which conversation goes on. */
+export async function beforeRun(_key, _place, prompt) {
   const shown = await board;
   if (String(prompt ?? "").trim()) {
     if (HAS_KEYS.matches) focusPrompt();
     await shown.clear();
     shown.expect(QUESTION);
   }
-  return [visitorKey(), conversation, prompt, settings()];
+  return [visitorKey(), shown.run?.place ?? null, prompt, settings()];
 }

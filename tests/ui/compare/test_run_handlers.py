@@ -26,13 +26,22 @@ def handlers_of(service: RunService) -> RunHandlers:
 
 
 def notice_of(update: Any) -> dict[str, Any]:
-    found: dict[str, Any] = unpacked(json.loads(update[4]))
+    found: dict[str, Any] = unpacked(json.loads(update[3]))
     return found
 
 
+def header_of(update: Any) -> dict[str, Any]:
+    header: dict[str, Any] = json.loads(update[0].splitlines()[0])["run"]
+    return header
+
+
 def run_id_of(update: Any) -> str:
-    run_id: str = json.loads(update[0].splitlines()[0])["run"]["id"]
-    return run_id
+    return str(header_of(update)["id"])
+
+
+def place_of(update: Any) -> dict[str, str]:
+    """What the page sends with the next prompt."""
+    return dict(header_of(update)["place"])
 
 
 def opened(handlers: RunHandlers, key: str, run_id: str) -> Any:
@@ -46,7 +55,7 @@ def event(**data: Any) -> gr.EventData:
 def test_a_prompt_is_answered_and_the_box_emptied(service: RunService) -> None:
     updates = collect(handlers_of(service).run(KEY, None, "hello", {}))
     first, last = updates[0], updates[-1]
-    assert (first[1], first[3], first[4]) == ("[]", "", "")
+    assert (first[1], first[2], first[3]) == ("[]", "", "")
     lines = lines_of(last[0])
     assert "".join(line[1] for line in lines if isinstance(line, list) and line[0] == 0) == "".join(ANSWER)
     assert lines[-1]["done"]["saved"] is True
@@ -69,7 +78,7 @@ def test_bad_requests_become_one_notice_and_keep_the_prompt(service: RunService)
     ]:  # fmt: skip
         [update] = collect(handlers.run(key, None, prompt, {}))
         assert message in notice_of(update)["error"]
-        assert update[3] == gr.skip()
+        assert update[2] == gr.skip()
     for data in (None, [], "x", {}, {"key": KEY}, {"key": KEY, "run": {}}):
         assert notice_of(collect(handlers.on("open")(gr.EventData(None, data)))[-1])["error"]
     service.members._ensemble = None
@@ -145,7 +154,7 @@ def test_a_branch_takes_its_parents_place_among_the_turns(service: RunService) -
     first = collect(handlers.run(KEY, None, "hello", {}))[0]
     branched = collect(handlers.on("branch")(event(key=KEY, run=run_id_of(first), position=1, token=7)))[0]
     assert branched[1] == "[]"
-    second = collect(handlers.run(KEY, branched[2], "and then?", {}))[0]
+    second = collect(handlers.run(KEY, place_of(branched), "and then?", {}))[0]
     assert [turn["id"] for turn in json.loads(second[1])] == [run_id_of(branched)]
     again = collect(handlers.on("branch")(event(key=KEY, run=run_id_of(first), position=2, token=7)))[0]
     assert again[1] == "[]"
@@ -154,12 +163,12 @@ def test_a_branch_takes_its_parents_place_among_the_turns(service: RunService) -
 def test_an_earlier_turn_opened_goes_on_in_its_conversation(service: RunService) -> None:
     handlers = handlers_of(service)
     first = collect(handlers.run(KEY, None, "hello", {}))[0]
-    second = collect(handlers.run(KEY, first[2], "and then?", {}))[0]
+    second = collect(handlers.run(KEY, place_of(first), "and then?", {}))[0]
     earlier = opened(handlers, KEY, run_id_of(first))
-    assert earlier[2] == second[2]
+    assert place_of(earlier) == place_of(second)
     marks = [(turn["id"], turn["is_shown"]) for turn in json.loads(earlier[1])]
     assert marks == [(run_id_of(first), True), (run_id_of(second), False)]
-    third = collect(handlers.run(KEY, earlier[2], "and now?", {}))[0]
+    third = collect(handlers.run(KEY, place_of(earlier), "and now?", {}))[0]
     assert [turn["prompt"] for turn in json.loads(third[1])] == ["hello", "and then?"]
     fed = service.history.find(KEY, run_id_of(third)).streams["ensemble"].messages
     assert [message.content for message in fed if message.role == "user"] == ["hello", "and then?", "and now?"]
@@ -173,15 +182,15 @@ def test_versions_are_no_turns_and_the_shown_one_goes_on(service: RunService) ->
     again = collect(handlers.on("regenerate")(event(key=KEY, run=run_id_of(first), stream="ensemble")))[0]
     older = opened(handlers, KEY, run_id_of(first))
     for update in (again, older):
-        header = json.loads(update[0].splitlines()[0])["run"]
-        assert header["versions"] == [run_id_of(first), run_id_of(again)]
+        assert header_of(update)["versions"] == [run_id_of(first), run_id_of(again)]
         assert update[1] == "[]", "no version is an earlier turn"
-    later = collect(handlers.run(KEY, older[2], "and then?", {}))[0]
+    later = collect(handlers.run(KEY, place_of(older), "and then?", {}))[0]
     assert [turn["id"] for turn in json.loads(later[1])] == [run_id_of(first)]
     service.history.delete_runs(KEY, [run_id_of(first)])
     more = collect(handlers.on("regenerate")(event(key=KEY, run=run_id_of(later), stream="ensemble")))[0]
-    header = json.loads(more[0].splitlines()[0])["run"]
-    assert header["versions"] == [run_id_of(later), run_id_of(more)], "which answer another prompt than `again`"
+    assert header_of(more)["versions"] == [run_id_of(later), run_id_of(more)], (
+        "which answer another prompt than `again`"
+    )
 
 
 def again_of(update: Any) -> list[str]:
@@ -254,13 +263,13 @@ class Refusing(Spy):
 def test_what_a_page_asks_is_passed_on(handler: str, data: dict[str, Any], call: tuple[Any, ...]) -> None:
     for settings, changes in ((None, {}), ({"seed": 3}, {"seed": 3})):
         asked: Any = Refusing()
-        collect(handlers_of(asked).run(KEY, ("c", "r"), "p", settings))
+        collect(handlers_of(asked).run(KEY, {"conversation": "c", "after": "r"}, "p", settings))
         assert asked.calls == [("start", KEY, "p", changes, "c", {"after": "r", "client": ""})]
     service: Any = Refusing()
     [update] = collect(handlers_of(service).on(handler)(event(key=KEY, **data)))
     assert service.calls == [(*call, {"client": ""})]
     assert (notice_of(update)["field"], notice_of(update)["error"]) == ("run", "Run: is refused")
-    assert [one == gr.skip() for one in update] == [True] * 4 + [False]
+    assert [one == gr.skip() for one in update] == [True] * 3 + [False]
 
 
 def test_a_run_of_another_server_is_shown_as_such(endless: RunService, tmp_path: Path) -> None:
