@@ -89,6 +89,7 @@ def test_lines_are_read_with_ease_and_the_inspector_is_beside(serve: Server, ope
     [text, sentence] = boxes(page, ".gac-ensemble :is(.gac-text, .gac-outcome)")
     assert text[0] == sentence[0], "they begin at one edge"
     page.page.set_viewport_size({"width": 1280, "height": 900})
+    page.page.evaluate("new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
     before = boxes(page, ".gac-card")
 
     def inspector(stream: int = 0) -> list[float]:
