@@ -16,7 +16,7 @@ from gac_app.cli import app
 from gac_app.config import Config
 from gac_app.config_file import load_config
 from gac_app.errors import ConfigError, RequestError
-from gac_app.evaluation.metrics import strength_advice
+from gac_app.evaluation.metrics import holm, strength_advice
 from gac_app.evaluation.metrics.consistency import (
     ConsistencyReport,
     PrefixCounts,
@@ -46,6 +46,13 @@ def test_swapping_the_sides_turns_the_sign_alone(pairs: list[tuple[bool, bool]])
     there, back = compare(mine, theirs), compare(theirs, mine)
     assert there.delta == -back.delta
     assert there.p == back.p <= 1
+
+
+def test_corrected_p_values_by_hand() -> None:
+    """0.01 * 3, 0.03 * 2, and 0.04 * 1, which may not be less than the one before."""
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.5, 0.7]) == [1.0, 1.0]
+    assert holm([]) == []
 
 
 # --- the interval of bits saved

@@ -23,7 +23,6 @@ from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.rules import gate_rules
 from gac_app.decoding.trace.events import Event, FinishedEvent, FinishReason
 from gac_app.errors import RequestError
-from gac_app.evaluation.metrics import holm
 from gac_app.evaluation.registered import Protocol, StudyRun, read_protocol
 from gac_app.evaluation.registered.protocol import Part, parts_of
 from gac_app.models.hardware.devices import parse_devices
@@ -90,9 +89,15 @@ def test_a_study_that_was_judged_is_not_judged_again(folder: Path) -> None:
     assert "study was judged on 20" in why_refused(folder)
     for name in ("study.yaml", "study.register.json"):
         shutil.move(folder / name, folder / f"other-{name}")
-    for text in (STUDY, STUDY.replace("[mean, geometric]", "[mean]")):  # its register is lost; it is another study
+    # Its register is lost; it is another study; others of its questions are held out.
+    for text, seen in ((STUDY, 6), (STUDY.replace("[mean, geometric]", "[mean]"), 6), (STUDY + "seed: 1\n", 1)):
         (folder / "study.yaml").write_text(text)
-        assert "held-out questions of arc_challenge were judged with these members by study" in why_refused(folder)
+        told = f"{seen} of 6 held-out questions of arc_challenge were judged with these members by study on 20"
+        assert told in why_refused(folder)
+    (folder / "study.yaml").write_text(STUDY)
+    for record in folder.glob("cache/**/judged/*.json"):  # of a version that listed no questions
+        record.write_text(json.dumps({**json.loads(record.read_text()), "questions": []}))
+    assert "6 of 6 held-out questions" in why_refused(folder)
 
 
 @pytest.mark.parametrize(("old", "new"), [("gate@0.5", "gate@0.7"), ("parallel: 1", "seed: 3"), ("brief", "kind")])
@@ -187,13 +192,6 @@ def test_a_prompt_that_fits_no_member_is_refused_at_first(folder: Path) -> None:
         file.write("\n" + json.dumps({"id": "long", "question": "The sea " * 3000, "answers": ["white"]}))
     assert "data: triviaqa, long: prompt: is " in why_refused(folder, "--plan")
     assert not (folder / "study.register.json").exists()
-
-
-def test_corrected_p_values_by_hand() -> None:
-    """0.01 * 3, 0.03 * 2, and 0.04 * 1, which may not be less than the one before."""
-    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
-    assert holm([0.5, 0.7]) == [1.0, 1.0]
-    assert holm([]) == []
 
 
 # --- the choice: by the development half alone, and of equals the cheapest

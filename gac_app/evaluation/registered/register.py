@@ -1,7 +1,7 @@
 """What is kept of a registered study: when and how it was registered, what was chosen, and that it was judged.
 
-It stands beside the study's file, to be published with the page. A second record lies with the cached answers, under
-the members and the held-out questions, so that a study under another name cannot judge the same ones again.
+It stands beside the study's file, to be published with the page. A second record of each task lies with the cached
+answers and lists its held-out questions, so that no other study can judge one of them again with the same members.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from gac_app.config import Config
 from gac_app.errors import RequestError
 from gac_app.evaluation.registered.protocol import Part, Protocol
 from gac_app.evaluation.running import digest_of, facts_of_members, replace_file
+from gac_app.evaluation.tasks import normalised
 
 
 class Register:
@@ -77,16 +78,18 @@ class Register:
         """Raise RequestError if the held-out questions of a task were judged before."""
         if judged_at := self._found.get("judged_at"):
             raise RequestError("study", f"{self._study} was judged on {judged_at[:10]}; it is judged once")
+        records = {path: json.loads(path.read_text(encoding="utf-8")) for path in sorted(self._folder.glob("*.json"))}
         for part in self._parts:
-            record = self._record(part)
-            kept = json.loads(record.read_text(encoding="utf-8")) if record.exists() else {}
-            is_own = kept.get("digest") == self._digest and kept["study"] == self._study
-            if kept and (not is_own or "judged_at" in kept):
-                raise RequestError(
-                    "study",
-                    f"the held-out questions of {part.task.name} were judged with these members by {kept['study']} on "
-                    f"{kept['opened_at'][:10]}; take questions that nobody has seen",
-                )
+            own, asked = self._record(part), self._asked(part)
+            for path, kept in records.items():
+                seen = asked if path == own else asked & set(kept.get("questions", ()))  # records of before list none
+                is_own = kept["digest"] == self._digest and kept["study"] == self._study
+                if seen and (not is_own or "judged_at" in kept):
+                    raise RequestError(
+                        "study",
+                        f"{len(seen)} of {len(asked)} held-out questions of {part.task.name} were judged with these "
+                        f"members by {kept['study']} on {kept['opened_at'][:10]}; take questions that nobody has seen",
+                    )
 
     def open_held_out(self, chosen: dict[str, str]) -> None:
         """Fix the chosen settings, by task, before a held-out question is asked."""
@@ -95,17 +98,22 @@ class Register:
         self._write(self.path, self._found)
         for part in self._parts:
             if not self._record(part).exists():
-                self._write(self._record(part), self._opened(_now()))
+                self._write(self._record(part), self._opened(part, _now()))
 
     def close(self) -> None:
         """Say that the study was judged and its page is written."""
         self._found["judged_at"] = now = _now()
         self._write(self.path, self._found)
         for part in self._parts:
-            self._write(self._record(part), {**self._opened(now), "judged_at": now})
+            self._write(self._record(part), {**self._opened(part, now), "judged_at": now})
 
-    def _opened(self, now: str) -> dict[str, Any]:
-        return {"study": self._study, "digest": self._digest, "opened_at": now}
+    def _opened(self, part: Part, now: str) -> dict[str, Any]:
+        return {"study": self._study, "digest": self._digest, "opened_at": now, "questions": sorted(self._asked(part))}
+
+    def _asked(self, part: Part) -> set[str]:
+        """Digests of the held-out questions, each as asked of these members."""
+        members = facts_of_members(self._config)
+        return {digest_of([members, normalised(question.as_prompt, "text")]) for question in part.held_out}
 
     def _record(self, part: Part) -> Path:
         return self._folder / f"{digest_of(_facts(self._config, [part]))}.json"
