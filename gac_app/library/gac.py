@@ -217,6 +217,7 @@ class Gac(Owner):
         most = self._room.size if parallel is None else min(parallel, self._room.size)
         if most < 1:
             raise RequestError("parallel", f"expected at least 1; got {parallel}")
+        self._room.check()
         with ThreadPoolExecutor(most, thread_name_prefix="answers") as pool:
             try:
                 return list(pool.map(lambda prompt: self._answer(stopped, prompt, how), prompts))
@@ -225,13 +226,14 @@ class Gac(Owner):
 
     def _streamed(self, request: Request, stopped: threading.Event) -> Generator[TokenEvent, None, Answer]:
         steps: list[StepTrace] = []
-        with self._room.place():
+        with self._room.place() as use_place:
             session = self.ensemble.open(request, LOCAL, stopped=stopped)
             with closing(session.events()) as events:
                 for event in events:
                     if isinstance(event, TokenEvent):
                         steps.append(event.step)
                         yield event
+                        use_place()
                     else:
                         end: FinishedEvent = event
         if session.failure:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from queue import SimpleQueue
+from threading import get_ident
 
 from gac_app.errors import BusyError
 
@@ -24,22 +25,34 @@ class Room:
         for _ in range(size):
             self._places.put(None)
         self._may_hold = deque([None] * max(1, size - 1))
+        self._threads: dict[object, int] = {}  # those that used each place last
+
+    def check(self) -> None:
+        """Raises BusyError if waiting could last for ever: only this thread, or who holds `Decoding`s, can end one."""
+        own, held = list(self._threads.values()).count(get_ident()), max(1, self.size - 1) - len(self._may_hold)
+        if own + held >= self.size:
+            raise BusyError("streams and steps left open leave no room for another answer; close one first")
 
     @contextmanager
-    def place(self) -> Iterator[None]:
-        """A place, waited for. Raises BusyError if the only one is held: its holder may be who asks."""
-        if self.size == 1 and not self._may_hold:
-            raise BusyError("an answer is decoded step by step, and there is no room for another; close it first")
+    def place(self) -> Iterator[Callable[[], None]]:
+        """A place, waited for, and what to call in the thread that uses it. Raises BusyError, see `check`."""
+        self.check()
         self._places.get()
+        place = object()
+
+        def use() -> None:
+            self._threads[place] = get_ident()
+
+        use()
         try:
-            yield
+            yield use
         finally:
+            del self._threads[place]
             self._places.put(None)
 
     def hold(self) -> None:
-        """Take a place, to be given back. Raises BusyError if the program holds all that it may: waiting could last
-        for ever.
-        """
+        """Take a place, to be given back. Raises BusyError if the program holds all that it may, or see `check`."""
+        self.check()
         try:
             self._may_hold.pop()
         except IndexError:

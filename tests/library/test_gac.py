@@ -246,8 +246,14 @@ def test_after_a_token_that_is_not_allowed_another_may_be_fed(gac: Gac) -> None:
 
 def test_where_the_only_room_is_held_nobody_waits_for_it() -> None:
     with gac_of(FakeModel("a", max_sequences=1), max_new_tokens=2) as gac:
-        with gac.decode("Hello"), pytest.raises(BusyError, match="close it"):
+        with gac.decode("Hello"), pytest.raises(BusyError, match="close one"):
             gac.answer("Hi")
+        with closing(gac.stream("Hello")) as stream:
+            next(stream)
+            asks = gac.answer, gac.decode, lambda prompt: gac.answers([prompt]), lambda prompt: gac.score(prompt, ["x"])
+            for ask in asks:
+                with pytest.raises(BusyError, match="close one"):
+                    ask("Hi")
         assert gac.answer("Hi").num_tokens == 2
 
 
@@ -278,6 +284,16 @@ def test_steps_left_open_leave_room_for_an_answer(gac: Gac) -> None:
         with closing(decoding):
             decoding.look()
     gac.decode("Hello").close()
+
+
+def test_a_thread_does_not_wait_for_its_own_streams(gac: Gac) -> None:
+    streams = [gac.stream("Hello") for _ in range(5)]
+    with pytest.raises(BusyError, match="close one"):
+        list(zip(*streams, strict=True))
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(next, streams[0]).result()  # from here on that thread may end it at any time
+        pool.submit(list, streams[0])
+        assert gac.answer("Hello").text
 
 
 # --- its end
