@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import yaml
 from sqlalchemy import make_url
@@ -153,6 +154,10 @@ def test_the_pods_start_what_there_is(kuberay: dict[str, Any]) -> None:
         assert names >= {"RAY_USAGE_STATS_ENABLED"}
     assert len(images) == 1, "the same Python, Ray and program on every node"
     [head] = spec["headGroupSpec"]["template"]["spec"]["containers"]
+    probe = head["readinessProbe"]["httpGet"]
+    named = {header["name"]: header["value"] for header in probe["httpHeaders"]}
+    with served(bare_host(FakeService(), ServerConfig())) as url:  # type: ignore[arg-type]
+        assert httpx.get(f"{url}{probe['path']}", headers={"Host": "10.244.1.7", **named}).is_success
     [volume] = spec["headGroupSpec"]["template"]["spec"]["volumes"]
     [mount] = head["volumeMounts"]
     command = head["args"][0].splitlines()[-1].split()
