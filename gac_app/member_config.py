@@ -240,7 +240,7 @@ def _whole_view(view: dict[str, Any], bases: Mapping[str, dict[str, Any]]) -> di
     if of not in bases:
         raise ValueError(f"{where}: {of!r} is not a member with its own model; expected one of {', '.join(bases)}")
     base = bases[of]
-    if view.get("adapter"):
+    if view.get("adapter") not in (None, "", base.get("adapter")):
         return {key: value for key, value in base.items() if key != "score"} | view | {"of": ""}
     if base.get("server"):
         raise ValueError(f"{where}: {of} runs on a server; a view shares the forward passes of a member that runs here")

@@ -27,7 +27,8 @@ def described(source: Source, **changes: Any) -> tuple[Config, InHand]:
 
     Args:
         source: see `gac_app.load`.
-        changes: of the configuration, such as `plugins`; they come before environment variables.
+        changes: of the configuration, such as `plugins`, which are added to its own; they come before environment
+            variables.
 
     Raises:
         ConfigError.
@@ -35,10 +36,14 @@ def described(source: Source, **changes: Any) -> tuple[Config, InHand]:
     changes = {key: value for key, value in changes.items() if value}
     if source is None or (isinstance(source, str | Path) and Path(source).suffix in (".yaml", ".yml")):
         source = read_config(None if source is None else Path(source), os.environ)
-    if isinstance(source, Config):
-        return config_of({**source.model_dump(), **changes}, Path()) if changes else source, {}
     overrides = environment_overrides(os.environ) | changes
+    if isinstance(source, Config):
+        if not changes:
+            return source, {}
+        source, overrides = source.model_dump(), changes
     if isinstance(source, Mapping):
+        if "plugins" in changes:
+            overrides["plugins"] = [*(source.get("plugins") or ()), *changes["plugins"]]
         return config_of(source, Path(), overrides), {}
     listed = [source] if isinstance(source, str | Path) else list(source)
     members: list[dict[str, Any]] = []

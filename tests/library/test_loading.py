@@ -91,6 +91,17 @@ def test_a_folder_given_comes_before_the_environment_s(source: Any) -> None:
     assert described(source, cache_dir="given")[0].cache_dir == Path("given")
 
 
+def test_a_configuration_keeps_its_views_and_plug_ins() -> None:
+    maths = {"name": "maths", "source": "hub:org/name", "adapter": "adapters/maths"}
+    terse = {"name": "terse", "of": "maths", "system_prompt": "Be brief."}
+    data = {"members": [maths, terse], "plugins": ["/own.py"]}
+    own = described(data)[0]
+    for source in (data, own):
+        config = described(source, plugins=["/given.py"])[0]
+        assert config.members == own.members
+        assert config.plugins == ("/own.py", "/given.py")
+
+
 @pytest.mark.parametrize(
     ("source", "told"),
     [
