@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -17,7 +18,7 @@ from gac_app.decoding.trace import FinishedEvent, FinishReason
 from gac_app.server.api.following import pieces_of
 from gac_app.services.runs.views import StreamView
 from tests.api.site import BODIES, Site, Sites, chat_body, events_of, refusal_of, streamed_text, text_of
-from tests.fakes import FakeModel, Fault
+from tests.fakes import SOON_S, FakeModel, Fault
 from tests.server.site import served
 from tests.services.house import until
 
@@ -127,6 +128,23 @@ def test_what_comes_while_a_piece_is_sent_follows_at_once(monkeypatch: pytest.Mo
         return found
 
     assert asyncio.run(reasons()) == [FinishReason.LENGTH, FinishReason.STOP]
+
+
+def test_a_stream_that_moves_up_in_the_queue_is_kept_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gac_app.server.api.following.PING_S", 0.05)
+    run: Any = GrowingRun()
+
+    async def second_piece() -> object:
+        pieces, deadline = pieces_of(run), time.monotonic() + SOON_S
+        await anext(pieces)
+        second = asyncio.ensure_future(anext(pieces))
+        while not second.done():
+            assert time.monotonic() < deadline, "no ping"
+            run.tell()
+            await asyncio.sleep(0)
+        return await second
+
+    assert asyncio.run(second_piece()) is None
 
 
 def test_a_stream_that_waits_is_kept_open(site: Sites, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,7 +65,8 @@ def tokens_in(events: Sequence[Event]) -> list[TokenEvent]:
 
 async def pieces_of(run: CompletionRun) -> AsyncGenerator[tuple[str, list[TokenEvent], FinishedEvent | None] | None]:
     """What each stream adds, as it comes: its key, its token events, and its end. None after `PING_S` of silence."""
-    num_told = dict.fromkeys(run.streams, 0)
+    num_told, loop = dict.fromkeys(run.streams, 0), asyncio.get_running_loop()
+    told_at = loop.time()  # a change may be none to tell, such as of the place in the queue
     async with changes_of(run) as changed:
         is_over = False
         while not is_over:
@@ -77,11 +78,14 @@ async def pieces_of(run: CompletionRun) -> AsyncGenerator[tuple[str, list[TokenE
                 if new:
                     end = new[-1] if isinstance(new[-1], FinishedEvent) else None
                     yield key, tokens_in(new), end
+                    told_at = loop.time()
             try:
                 if not is_over:
-                    await asyncio.wait_for(changed.wait(), PING_S)
+                    async with asyncio.timeout_at(told_at + PING_S):
+                        await changed.wait()
             except TimeoutError:
                 yield None
+                told_at = loop.time()
 
 
 class RunStream(EventSourceResponse):
