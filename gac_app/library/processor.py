@@ -16,6 +16,7 @@ from transformers import LogitsProcessor
 from gac_app.config import Config
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.member import Member
+from gac_app.decoding.rules import weight_rules
 from gac_app.environment import with_plugins
 from gac_app.errors import ConfigError, RequestError
 from gac_app.executors.members import new_member
@@ -81,6 +82,8 @@ class GacLogitsProcessor(LogitsProcessor, Owner):  # type: ignore[misc]
         config, in_hand = described([model, *others])
         config = with_plugins(config)
         self._settings = config.settings_from({**settings, **_FIXED})
+        if weight_rules.of(self._settings).needs_prompt:
+            raise RequestError("weights", "this rule reads the prompt once more, which generate does not; use another")
         self._tokenizer, self._prompts = model[1], prompts
         ensemble, self._member = _ensemble_of(config, model, in_hand)
         self.own(ensemble)

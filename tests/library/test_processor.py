@@ -102,6 +102,8 @@ def test_what_does_not_fit_is_told(folders: dict[str, Path]) -> None:
     pair = in_hand(folders["llama"])
     with pytest.raises(ConfigError, match="others: expected at least one more member"):
         GacLogitsProcessor(pair, [])
+    with pytest.raises(RequestError, match="weights: this rule reads the prompt once more"):
+        GacLogitsProcessor(pair, [folders["gemma"]], weights="prompt-perplexity")
     with GacLogitsProcessor(pair, [folders["gemma"]], prompts=["one"]) as processor:
         ids = torch.ones((2, 3), dtype=torch.int64)
         logits = torch.zeros((2, pair[0].get_output_embeddings().weight.shape[0]))
