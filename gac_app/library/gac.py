@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import AsyncIterator, Generator, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing
 from itertools import takewhile
 from pathlib import Path
@@ -219,10 +219,13 @@ class Gac(Owner):
             raise RequestError("parallel", f"expected at least 1; got {parallel}")
         self._room.check()
         with ThreadPoolExecutor(most, thread_name_prefix="answers") as pool:
+            asked = [pool.submit(self._answer, stopped, prompt, how) for prompt in prompts]
             try:
-                return list(pool.map(lambda prompt: self._answer(stopped, prompt, how), prompts))
+                for answered in as_completed(asked):
+                    answered.result()
             finally:
                 stopped.set()
+            return [answered.result() for answered in asked]
 
     def _streamed(self, request: Request, stopped: threading.Event) -> Generator[TokenEvent, None, Answer]:
         steps: list[StepTrace] = []

@@ -244,6 +244,11 @@ def test_the_chat_prefix_is_shared_and_no_more(opened: Desk, namespace: str) -> 
 def test_fixed_chunks_begin_with_the_first_id(opened: Desk) -> None:
     opened.opened(PROMPT)
     assert opened.read(opened.member.open(PROMPT, LOCAL, is_reproducible=True)).num_read == len(PROMPT)
+    for is_reproducible in (False, True):  # nor does an earlier turn go on from a later one
+        opened.read(opened.member.open([*PROMPT, 70, 71, 72], LOCAL, NAMESPACE, is_reproducible=is_reproducible))
+        again = opened.member.open(PROMPT, LOCAL, NAMESPACE, is_reproducible=True)
+        assert opened.read(again, [70, 71]).num_read == len(PROMPT) + 2
+        opened.member.forget(NAMESPACE)
 
 
 def test_the_chat_prefix_is_copied_of_the_shortest(opened: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

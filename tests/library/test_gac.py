@@ -92,6 +92,10 @@ def test_a_member_that_fails_is_raised() -> None:
             gac.answers(["good", "bad", "good"])
         with pytest.raises(MemberError, match="planned"):
             asyncio.run(gac.answer_async("bad"))
+        num_before = len(broken.batches)
+        with pytest.raises(MemberError, match="planned"):
+            gac.answers(["good", "bad"], max_new_tokens=3000)
+        assert len(broken.batches) < num_before + 1000, "the others end with the first failure"
         assert broken.num_held <= 4  # of the prefix cache
 
 

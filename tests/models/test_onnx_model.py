@@ -82,6 +82,8 @@ def test_ids_may_be_cut_into_passes(cuts: tuple[int, ...], model: OnnxModel) -> 
         found.append(read(model, sequence, IDS[start : start + cut]))
         start += cut
     assert np.array_equal(np.concatenate(found), whole_NV)
+    model.chunk_size = 16
+    assert np.array_equal(read(model, model.new_sequence(), IDS[:18], 4), whole_NV[14:18]), "of two parts"
 
 
 @pytest.mark.parametrize("lengths", [(1, 1, 1), (3, 1, 16), (40, 1, 2), (2, 1, 2)])
