@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -81,6 +82,17 @@ def test_the_gates_choice_is_what_it_writes_alone(seed: int, how: dict[str, Any]
         if step.is_ensembled:
             alone = {**how, "mode": "gate", "threshold": 0.0, "max_new_tokens": at + 1}
             assert decoded(ensemble, Branch(stored(whole[:at])), **alone)[0][at].token == step.gate_choice
+
+
+def test_a_branch_to_a_merged_token_goes_on_with_its_weights() -> None:
+    """The trace shows the token's probability after merging, 0; the posterior learns from the one before."""
+    models = [FixedModel("a", {b" and": 0.9, b"e": 0.1}), FixedModel("b", {b" ": 0.2, b" and": 0.1, b"e": 0.7})]
+    ensemble, how = ensemble_of(models, config_of(["a", "b"]), InlineMember), {"weights": "posterior"}
+    steps, _ = decoded(ensemble, Branch(token=b" and"), **how)
+    assert [member.prob for member in steps[0].members] == [0, 0]
+    again, _ = decoded(ensemble, Branch(stored(steps[:2])), **how)
+    weights, weights_again = ([step.members[0].weight for step in found] for found in (steps, again))
+    assert weights_again == pytest.approx(weights, abs=1e-4)
 
 
 def test_members_that_cut_alike_read_a_replayed_answer_at_once() -> None:

@@ -190,7 +190,7 @@ class DecodingSession:
             "token_id": token_id,
             "spellings": spellings,
             "dropped": self._members.dropped,
-            "evidence": evidence if partial else {},
+            "evidence": evidence if partial or forced is not None else {},
             "is_partial": bool(partial),
             "is_shared": is_shared,
             "is_drafted": is_drafted,

@@ -58,7 +58,8 @@ class StepTrace:
     dropped: tuple[str, ...] = ()  # members lost so far to failures
     is_partial: bool = False  # the tokens of some members go on beyond this one
     is_shared: bool = True  # all members' tokens surely end with this one
-    evidence: dict[str, float] = field(default_factory=dict)  # if it is partial: each member's probability of its bytes
+    # If it is partial or forced: each member's probability of its bytes, before alignment merged the tokens.
+    evidence: dict[str, float] = field(default_factory=dict)
     is_forced: bool = False  # given by a branch, not chosen
     is_drafted: bool = False  # an accepted draft token
     # Whose distributions the place's draft token came from, accepted or not; () = prompt lookup; None = there was no
