@@ -92,8 +92,11 @@ class MemberActor:
         load_plugins(self._plugins, Path())
         num_cores = max(1, int(self._member.ray.num_cpus if self._member.ray else 1))
         member = self._member.model_copy(update={"ray": None})  # from here on it is on this machine
-        found = plan((member,), replace(detect_devices(), num_cores=num_cores))
-        placement = found.placements[member.name]
+        devices = replace(detect_devices(), num_cores=num_cores)
+        placement = plan((member,), devices).placements[member.name]
+        if member.device == "auto" and not member.max_memory and not placement.is_on_cpu:
+            member = member.model_copy(update={"device": tuple(gpu.name for gpu in devices.gpus)})  # all are reserved
+            placement = plan((member,), devices).placements[member.name]
         return load_model(
             member, placement=placement, cache_dir=self._cache_dir, on_fetch=lambda _: None, on_load=lambda: None
         )

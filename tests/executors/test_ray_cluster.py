@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import socket
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -14,7 +16,7 @@ from gac_app.executors import ray_actors
 from gac_app.loading import load_ensemble
 from gac_app.member_config import MemberConfig, RayConfig, RayShare
 from gac_app.models.hardware import plan
-from gac_app.models.hardware.devices import Devices
+from gac_app.models.hardware.devices import Devices, parse_devices
 from tests.fakes import config_of
 
 
@@ -68,6 +70,24 @@ def test_members_on_ray_take_nothing_of_this_machine() -> None:
     assert {placement.device for placement in found.placements.values()} == {"Ray"}
     assert found.devices_disjoint
     assert found.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("member", "devices"),
+    [
+        ({"source": "hub:x/y"}, ("cuda:0", "cuda:1")),
+        ({"source": "hub:x/y", "num_params": 1e9}, ("cuda:0", "cuda:1")),
+        ({"source": "hub:x/y", "device": "cuda:1"}, "cuda:1"),
+        ({"source": "random:1"}, "cpu"),
+    ],
+)
+def test_a_model_on_ray_spans_the_gpus_it_reserves(
+    member: dict[str, Any], devices: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray_actors, "detect_devices", lambda: parse_devices("2x80GiB"))
+    monkeypatch.setattr(ray_actors, "load_model", lambda _, *, placement, **__: (placement.device, placement.refusal))
+    config = MemberConfig.model_validate({"name": "a", "ray": {"num_gpus": 2}, **member})
+    assert ray_actors.MemberActor(config, (), tmp_path, b"")._load() == (devices, "")
 
 
 def test_a_silent_actor_is_given_up_within_five_seconds() -> None:
