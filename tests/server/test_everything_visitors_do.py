@@ -301,7 +301,7 @@ class Visitors(RuleBasedStateMachine):
         found = re.search(r'"id":"([0-9a-f]{32})"', said)
         assert found, said[-2000:]
         self.site.store.flush(WAIT_S)
-        self.battles.append(One(found[1], visitor, word, consents, is_battle=True))
+        self.battles.append(One(found[1], visitor, word, consents and self.consents[visitor], is_battle=True))
 
     @precondition(lambda self: self.battles)
     @rule(number=PICKED, outcome=st.sampled_from(["left", "right", "tie", "both-bad"]), is_skipped=st.booleans())

@@ -111,7 +111,7 @@ class ArenaService:
                 pair=pair,
                 left_odds=predicted(pair["left"].name, pair["right"].name, self.standings.for_drawing()[1]),
                 language=language_of(prompt),
-                has_consent=consents,
+                has_consent=consents and self._runs.consents.has(owner, default=True),
                 client=client,
                 tempo=self._tempo,
             )

@@ -36,7 +36,8 @@ class Consents:
                 browser, consents = _OTHERS, consents and choices.get(_OTHERS, True)
             self._owners[owner] = {**choices, browser: consents}
 
-    def has(self, owner: str) -> bool:
+    def has(self, owner: str, default: bool = False) -> bool:
+        """`default`: of a visitor who was not asked."""
         with self._lock:
             choices = self._owners.get(owner)
-        return choices is not None and all(choices.values())
+        return default if choices is None else all(choices.values())

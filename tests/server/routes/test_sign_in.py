@@ -123,17 +123,21 @@ def test_battles_and_votes_are_the_account_s(host: Host, anna: str) -> None:
 
 
 def test_every_browser_has_to_agree_to_publishing(host: Host, anna: str) -> None:
-    def published() -> bool:
-        return bool(list(host.planted.store.export())[-1]["consent"])
+    def published() -> tuple[bool, bool]:
+        """The newest run, and a battle of the browser that agrees."""
+        work.event("gac-arena", "start", prompt="A battle", again="", consents=True)
+        assert host.planted.store.flush()
+        run, battle = list(host.planted.store.export())[-1], list(host.planted.store.battles.export())[-1]
+        return run["consent"], battle.body["consent"]
 
     home, work = tab(host.url, cookie(anna)), tab(host.url, cookie(anna))
     home.call("gac-consent", "set_consent", consents=False)
     work.call("gac-consent", "set_consent", consents=True)
     home.run("Not agreed to here")
-    assert not published()
+    assert published() == (False, False)
     home.call("gac-consent", "set_consent", consents=True)
     home.run("Agreed to everywhere")
-    assert published()
+    assert published() == (True, True)
 
 
 def test_signing_in_that_fails_ends_on_the_page(host: Host, caplog: pytest.LogCaptureFixture) -> None:
