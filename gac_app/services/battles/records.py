@@ -79,21 +79,22 @@ def answer_record(stream: StreamView) -> dict[str, Any]:
 
 
 def side_facts(streams: Sequence[StreamView], num_shown: int) -> dict[str, Any]:
-    """The facts of a side: style and costs of its answers.
+    """The facts of a side: style of its answers, and costs where they are known.
 
     Args:
         streams: of all turns.
         num_shown: characters of the last answer that were shown.
     """
     styles = [style_of(text) for text in (*(stream.text for stream in streams[:-1]), streams[-1].text[:num_shown])]
-    ends = [stream.finished for stream in streams if stream.finished is not None]
-    num_decoded = sum(end.num_decoded for end in ends) or 1
-    num_forwards = sum(usage.num_forwards for end in ends for usage in end.members.values())
-    seconds = sum(end.seconds for end in ends)
+    ends = [end for stream in streams if (end := stream.finished) and end.seconds]  # what is broken off is not measured
+    num_decoded = sum(end.num_decoded for end in ends)
+    totals = {
+        "ms_per_token": 1000 * sum(end.seconds for end in ends),
+        "passes_per_token": sum(usage.num_forwards for end in ends for usage in end.members.values()),
+    }
     return {
         **{feature: sum(style[feature] for style in styles) for feature in FEATURES},
-        "ms_per_token": round(1000 * seconds / num_decoded, 3),
-        "passes_per_token": round(num_forwards / num_decoded, 4),
+        **({name: round(total / num_decoded, 4) for name, total in totals.items()} if num_decoded else {}),
     }
 
 

@@ -64,12 +64,12 @@ def test_the_facts_of_a_side_are_those_of_all_its_turns() -> None:
     turns = [stream("# Title\n- one **bold**"), stream("- two\n- three and more", num_tokens=22, seconds=1.0)]
     look = {"chars": 22 + 7, "headings": 1, "lists": 2, "bold": 1}
     assert side_facts(turns, 7) == {**look, "ms_per_token": 50.0, "passes_per_token": 0.4667}
-    assert side_facts(turns[:1], 7) == {"chars": 7, "headings": 1, "lists": 0, "bold": 0, **cost(50.0, 0.7)}
-    assert side_facts([StreamView("a")], 0) == {**dict.fromkeys(look, 0), **cost(0.0, 0.0)}
-
-
-def cost(ms_per_token: float, passes_per_token: float) -> dict[str, float]:
-    return {"ms_per_token": ms_per_token, "passes_per_token": passes_per_token}
+    costs = {"ms_per_token": 50.0, "passes_per_token": 0.7}
+    assert side_facts(turns[:1], 7) == {"chars": 7, "headings": 1, "lists": 0, "bold": 0, **costs}
+    broken_off = stream("", seconds=0.0, members={})
+    assert side_facts([*turns, broken_off], 0)["passes_per_token"] == 0.4667
+    for unknown in (StreamView("a"), broken_off):
+        assert side_facts([unknown], 0) == dict.fromkeys(look, 0)
 
 
 def judged(shown: int = 99, *, is_stopped: bool = False) -> Battle:
