@@ -14,7 +14,7 @@ from gac_app.ui.requests import VISITOR_KEY
 
 # Gradio's own are 10 or 11 letters and digits, or a UUID.
 _SESSION_HASH = re.compile(r"[0-9A-Za-z_-]{1,64}")
-LARGE_BODY = 20_000  # bytes; parsing more takes milliseconds, so it is done off the event loop
+LARGE_BODY = 2_000  # bytes; checking more takes a millisecond, so it is done off the event loop
 MAX_PARTS = 40_000  # arrays and objects of a body; a parser in C that makes more holds up everybody
 # What a backslash begins: a pair of surrogates, a lone one (the group), anything else.
 _ESCAPE = re.compile(
