@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,17 @@ def test_a_damaged_file_is_named_and_the_process_lives_on(
     assert "damaged.gguf" in message
     assert "\n" not in message
     assert not [kept for kept in tmp_path.glob("probed/*") if kept.suffix != ".lock"]
+
+
+def test_a_larger_file_has_more_time_to_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def out_of_time(*_: object, timeout_s: float) -> None:
+        raise subprocess.TimeoutExpired("child", timeout_s)
+
+    monkeypatch.setattr(llama_cpp_library, "run_module", out_of_time)
+    with (tmp_path / "large.gguf").open("wb") as file:
+        file.truncate(100_000_000)
+    with pytest.raises(ModelLoadError, match=r"large\.gguf: llama\.cpp did not load it within 125 s"):
+        llama_cpp_library.probe(tmp_path / "large.gguf", tmp_path)
 
 
 @pytest.mark.process

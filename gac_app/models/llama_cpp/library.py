@@ -20,7 +20,7 @@ from gac_app.models.child_process import ChildFailed, run_module
 from gac_app.models.derived import derived
 
 BINDING = "llama-cpp-py-sync"
-PROBE_TIMEOUT_S = 120
+_PROBE_S, _READ_BYTES_PER_S = 120, 20e6  # the trial reads the whole file, at least as fast as a slow disk
 _once = threading.Lock()  # members load in parallel: a second callback would free the first while C calls it
 
 
@@ -79,10 +79,11 @@ def probe(path: Path, cache_dir: Path) -> None:
 
 
 def _probe(path: Path) -> None:
+    timeout_s = _PROBE_S + path.stat().st_size / _READ_BYTES_PER_S
     try:
-        run_module("gac_app.models.llama_cpp.library", path, timeout_s=PROBE_TIMEOUT_S)
+        run_module("gac_app.models.llama_cpp.library", path, timeout_s=timeout_s)
     except subprocess.TimeoutExpired:
-        raise ModelLoadError(f"{path.name}: llama.cpp did not load it within {PROBE_TIMEOUT_S} s") from None
+        raise ModelLoadError(f"{path.name}: llama.cpp did not load it within {timeout_s:.0f} s") from None
     except ChildFailed as failure:
         if failure.signal:
             what = f"llama.cpp crashed when the file was tried (signal {failure.signal})"
