@@ -23,20 +23,22 @@ class Metrics:
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
-        self._answers = self._counter("request_success", "Answers that ended, by their reason.", "finished_reason")
+        self._answers = self._counter("request_success", "Decoded answers, by their reason.", "finished_reason")
         self._tokens = self._counter("generation_tokens", "Tokens decoded, ends included.")
         self._ensembled = self._counter("steps_ensembled", "Steps at which several members took part.")
         self._drafted = self._counter("steps_drafted", "Steps whose token had been drafted.")
         self._won = self._counter("steps_won", "Steps of ensembles, by the member that carried the token.", "member")
-        self._forwards = self._counter("member_forwards", "Forward passes.", "member")
+        self._forwards = self._counter("member_forwards", "Forward passes that decoded.", "member")
         self._read = self._counter("member_tokens_read", "Tokens read, those of prompts included.", "member")
         self._pass_s = self._counter(
             "member_seconds", "Seconds of the forward passes that answers took part in.", "member"
         )
         self._votes = self._counter("votes", "Votes stored, those taken back later included.", "tab")
-        self._first_token_s = self._histogram("time_to_first_token_seconds", "Until the first token.", _FIRST_TOKEN_S)
+        self._first_token_s = self._histogram(
+            "time_to_first_token_seconds", "From the queue to the first token.", _FIRST_TOKEN_S
+        )
         self._token_s = self._histogram("request_time_per_output_token_seconds", "A token, after the first.", _TOKEN_S)
-        self._answer_s = self._histogram("e2e_request_latency_seconds", "A whole answer.", _ANSWER_S)
+        self._answer_s = self._histogram("e2e_request_latency_seconds", "A whole answer, from the queue on.", _ANSWER_S)
 
     def show(self, name: str, about: str, value: Callable[[], float]) -> None:
         """Show a value as it is whenever it is asked for."""
