@@ -139,6 +139,7 @@ def test_what_waited_at_a_kill_is_copied_by_the_next_process(tmp_path: Path) -> 
     with opened(tmp_path, "one") as (arena, mirror):
         early, late = consenting_run(arena), consenting_run(arena)
         copied, deleted = voted(arena, consents=True), voted(arena, consents=True)
+        arena.runs.history.vote(ALICE, late, "tie")
         settled(mirror)
         arena.service.battles.delete(ALICE, deleted)
     with opened(tmp_path, "one", Full(tmp_path / "mirror")) as (arena, mirror):
