@@ -30,7 +30,7 @@ from gac_app.arena.pacing import Tempo
 from gac_app.errors import BusyError, GacError, Phrase, RequestError, StorageError
 from gac_app.services.battles.battles import Battle, BattleRun
 from gac_app.services.battles.judging import Judge, refuse_judged
-from gac_app.services.battles.operator import Operator, has_battles_left
+from gac_app.services.battles.operator import Operator
 from gac_app.services.battles.records import body_of
 from gac_app.services.battles.standings import Standings
 from gac_app.services.battles.views import BattleView
@@ -123,6 +123,7 @@ class ArenaService:
                 self.battles.add(battle)
                 self._write_start(battle, visitor_key)
                 self._moderator.started(owner)
+                self.operator.started(client)
 
             self._begin(battle, turn, take)
         return self.battles.look(visitor_key, battle.id)
@@ -198,7 +199,7 @@ class ArenaService:
         controls = controls_of(self._store.battles.controls())
         if controls.is_paused:
             raise BusyError(Phrase("The operator has paused the Arena. Try again later."))
-        if not has_battles_left(self._store, controls, client):
+        if not self.operator.has_battles_left(controls, client):
             raise BusyError(Phrase("The Arena has had all its battles for today. Come back tomorrow."))
         return controls
 

@@ -15,12 +15,14 @@ from gac_app.arena.controls import Controls, controls_of
 from gac_app.arena.outcomes import SIDES, Verdict, flags_of
 from gac_app.arena.rating.votes import Votebook, VoteFilter, Votes
 from gac_app.errors import NotFoundError, RequestError
+from gac_app.recent import Recent
 from gac_app.services.battles.standings import Standings
 from gac_app.services.queue.shares import voter_of
 from gac_app.services.settling import settle
 from gac_app.storage import CastVote, Store
 
 _AT_ONCE = 500  # verdicts in one transaction
+_MAX_COUNTED = 10_000  # addresses whose battles are counted
 MAX_GROUPS = 200  # that are listed, of each kind
 NUM_HEAVIEST = 5  # addresses that the other leaderboard leaves out
 
@@ -28,13 +30,6 @@ NUM_HEAVIEST = 5  # addresses that the other leaderboard leaves out
 def today() -> datetime:
     """The beginning of the day, in UTC."""
     return datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-
-
-def has_battles_left(store: Store, controls: Controls, client: str) -> bool:
-    """Whether an address may start a battle today: it starts no more than it leaves to others."""
-    address = voter_of(client)
-    num_own = store.battles.num_started(today(), client=address) if address and controls.battles_per_day else 0
-    return not controls.battles_per_day or num_own < controls.battles_per_day - store.battles.num_started(today())
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +48,22 @@ class Operator:
     def __init__(self, store: Store, standings: Standings) -> None:
         self._store, self._standings = store, standings
         self._kept: tuple[object, dict[str, Any]] | None = None  # what the overview tells of the votes, and its version
+        self._started: Recent[tuple[datetime, str], int] = Recent(_MAX_COUNTED)
+
+    def started(self, client: str) -> None:
+        """Count a battle of an address, also if it is deleted. Others must not call this meanwhile."""
+        for counted in {(today(), address) for address in ("", voter_of(client))}:
+            self._started[counted] = self._started.get(counted, 0) + 1
+
+    def _num_today(self, address: str = "") -> int:
+        """Battles that an address or everybody has started today: deleted ones count on the server that began them."""
+        day = today()
+        return max(self._started.get((day, address), 0), self._store.battles.num_started(day, client=address))
+
+    def has_battles_left(self, controls: Controls, client: str) -> bool:
+        """Whether an address may start a battle today: it starts no more than it leaves to others."""
+        most, address = controls.battles_per_day, voter_of(client)
+        return not most or (self._num_today(address) if address else 0) < most - self._num_today()
 
     def overview(self) -> dict[str, Any]:
         """Controls, counts per pair, ratings with and without the heaviest addresses, and who voted, JSON-able.
@@ -65,7 +76,7 @@ class Operator:
         if self._kept is None or self._kept[0] != version:
             self._kept = version, self._figures()
         controls = controls_of(store.controls())
-        return {"controls": controls.model_dump(), "num_today": store.num_started(today()), **self._kept[1]}
+        return {"controls": controls.model_dump(), "num_today": self._num_today(), **self._kept[1]}
 
     def _figures(self) -> dict[str, Any]:
         """What the overview tells of the votes; takes seconds for many."""
