@@ -21,7 +21,7 @@ from gac_app.services.queue.shares import client_of
 
 REQUEST_S = 20.0  # from the connection, or a request's first byte, to the request's last
 MAX_HEAD_BYTES, MAX_LINES = 32_768, 128  # of a head, or of trailers; parsing 16,000 lines takes 50 ms
-MAX_TINY_CHUNKS, CHUNK_BYTES = 256, 1024  # a body may have so many chunks more than one for each so many bytes
+MAX_TINY_CHUNKS, CHUNK_BYTES = 64, 1024  # a body may have so many chunks more than one for each so many bytes
 UNREAD_S = 30.0  # an answer of which nothing is read for so long is cut off
 PER_VISITOR = 8  # a browser opens at most six
 SPARE_HANDLES = 128  # for the database's files, members and what they fetch; without any, all of these would fail
