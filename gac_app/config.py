@@ -31,8 +31,7 @@ class ServerConfig(Frozen):
     host: str = "127.0.0.1"
     port: int = Field(7860, ge=1, le=65_535)
     trusted_hosts: tuple[HostName, ...] = ("localhost", "127.0.0.1", "[::1]")
-    # CORS; closed by default. As browsers write it: no capitals, no path.
-    allowed_origins: tuple[Annotated[str, Field(pattern=r"^https?://[^/*A-Z]+$")], ...] = ()
+    allowed_origins: tuple[Annotated[str, Field(pattern=r"^https?://[^/*A-Z]+$")], ...] = ()  # CORS; as browsers say
     max_running: int = Field(2, ge=1, le=256)  # runs decoding at once
     max_waiting: int = Field(20, ge=0, le=10_000)  # runs in the queue beyond those
     # Addresses and networks of proxies whose X-Forwarded-* headers are trusted; "*" trusts everybody's.
