@@ -27,6 +27,7 @@ from gac_app.storage import ConversationSummary, HistoryFilter, Store, StoredRun
 
 MAX_NAME_CHARS = 120  # of a conversation
 END_TIMEOUT_S = 10.0  # for a stopped run to end
+MOST_CONTINUED = 32  # runs that are looked through for other settings: each is a read of the database
 
 
 class DependentService(Protocol):
@@ -106,8 +107,12 @@ class History:
     def run_beside(self, visitor_key: str, run: RunView) -> RunView | None:
         """The run with other settings that `run`, or one it continues, replaced: no branch, same prompt and members."""
         parent = None if run.branch_position is not None else self._still_there(visitor_key, run.parent_run_id)
-        while parent and not have_other_answers(parent.settings, run.settings):
+        for _ in range(MOST_CONTINUED):
+            if parent is None or have_other_answers(parent.settings, run.settings):
+                break
             parent = self._still_there(visitor_key, parent.parent_run_id)
+        else:
+            return None
         if parent is None or parent.branch_position is not None or ENSEMBLE not in parent.streams:
             return None
         return parent if (parent.prompt, parent.member_names) == (run.prompt, run.member_names) else None

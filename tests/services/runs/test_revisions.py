@@ -35,7 +35,7 @@ def test_a_revised_prompt_takes_the_run_s_place(service: RunService) -> None:
     assert asked == ["First?", "Second?", "Third?"]
 
 
-def test_a_comparison_has_other_settings(service: RunService) -> None:
+def test_a_comparison_has_other_settings(service: RunService, monkeypatch: pytest.MonkeyPatch) -> None:
     run = answer(service)
     with pytest.raises(RequestError, match="are the settings of this run"):
         service.compare(ALICE, run.id, {"max_new_tokens": 11})
@@ -43,6 +43,8 @@ def test_a_comparison_has_other_settings(service: RunService) -> None:
     assert service.history.run_beside(ALICE, other) is run
     other = ended(service.extend(ALICE, ended(service.regenerate(ALICE, other.id, "ensemble")).id))
     assert service.history.run_beside(ALICE, other) is run, "also of what goes on, or is written anew"
+    monkeypatch.setattr("gac_app.services.runs.history.MOST_CONTINUED", 2)
+    assert service.history.run_beside(ALICE, other) is None, "no open page reads a chain of any length"
     third = ended(service.start(ALICE, "And then?", SHORT, run.conversation_id))
     assert [message.content for message in third.streams["member:a"].messages][1] == texts(other)["ensemble"]
 
