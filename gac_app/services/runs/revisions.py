@@ -4,6 +4,7 @@ one answer regenerated, or with answers extended beyond their limit. Each is a n
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from gac_app.decoding.trace import FinishReason
@@ -47,16 +48,19 @@ def branched(parent: RunView, ensemble: Ensemble, position: int, token_id: int) 
     )
 
 
-def regenerated(parent: RunView, stream: str) -> RunPlan:
-    """One stream's answer is sampled with the next seed, of a branch from its swapped token on; the others are copied.
-    Raises RequestError.
+def regenerated(parent: RunView, stream: str, versions: Sequence[RunView]) -> RunPlan:
+    """One stream's answer is sampled with the next seed that none of the turn's `versions` has, of a branch from its
+    swapped token on; the others are copied. Raises RequestError.
     """
     if stream not in parent.streams:
         raise RequestError("stream", f"expected one of {', '.join(parent.streams)}")
+    taken = {run.seeds.get(stream, run.settings.seed) for run in (parent, *versions)}
     seed = parent.seeds.get(stream, parent.settings.seed)
-    seeds = {**parent.seeds, stream: 0 if seed >= _MAX_SEED else seed + 1}
+    while seed in taken:
+        seed = 0 if seed >= _MAX_SEED else seed + 1
     beginning = _beginning(parent)
     branches = {stream: beginning} if beginning else {}
+    seeds = {**parent.seeds, stream: seed}
     return _part_of(parent, kept=_copies(parent, {stream}), seeds=seeds, branches=branches)
 
 

@@ -195,7 +195,12 @@ class RunService:
 
     def regenerate(self, visitor_key: str, run_id: str, stream: str, *, client: str = "") -> LiveRun:
         """Regenerate one stream's answer; see `regenerated`."""
-        return self._replace(visitor_key, run_id, lambda parent: regenerated(parent, stream), client)
+
+        def plan(parent: RunView) -> RunPlan:
+            runs = self.history.conversation(visitor_key, parent.conversation_id)
+            return regenerated(parent, stream, [run for run in runs if run.turn_ids == parent.turn_ids])
+
+        return self._replace(visitor_key, run_id, plan, client)
 
     def extend(self, visitor_key: str, run_id: str, stream: str = "", *, client: str = "") -> LiveRun:
         """Continue answers that were stopped or reached their limit of tokens; see `extended`."""

@@ -76,6 +76,7 @@ def test_one_answer_anew_takes_over_the_others(house: House) -> None:
     service = house.service()
     stored = service.history.find(ALICE, later.id)
     assert (texts(stored), stored.seeds) == (texts(later), {"member:b": 5})
+    assert ended(service.regenerate(ALICE, run.id, "member:b")).seeds == {"member:b": 6}, "none is written twice"
     assert texts(ended(service.rerun(ALICE, later.id))) == texts(later)
     assert ended(service.extend(ALICE, later.id)).seeds == later.seeds
 

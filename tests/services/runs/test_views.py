@@ -166,10 +166,10 @@ def parent(ensemble: FinishReason = STOP, alone: FinishReason = STOP, **settings
 
 
 def test_after_the_largest_seed_comes_the_first() -> None:
-    assert regenerated(parent(seed=2**63 - 1), "member:a").seeds["member:a"] == 0
-    assert regenerated(parent(seed=2**63 - 2), "member:a").seeds["member:a"] == 2**63 - 1
+    assert regenerated(parent(seed=2**63 - 1), "member:a", []).seeds["member:a"] == 0
+    assert regenerated(parent(seed=2**63 - 2), "member:a", []).seeds["member:a"] == 2**63 - 1
     with pytest.raises(RequestError, match="expected one of ensemble, member:a"):
-        regenerated(parent(), "member:b")
+        regenerated(parent(), "member:b", [])
 
 
 @pytest.mark.parametrize(
