@@ -183,6 +183,7 @@ def test_a_number_is_the_index_in_csv_as_in_json(choices: str, answer: int) -> N
         ("question,choices,answer\nOne?,a||c|d,2\n", "own: Line 2: choices.1: String should have at least 1 character"),
         ("prompt\nOne?", "own: Line 1: Invalid JSON"),
         ("id,question,answer\n7,One?,1\n7,Two?,2\n", "own: duplicate id '7'"),
+        ("question,answer\nWho, then?,Al,,\n", r"own: Line 2: Invalid CSV \(more values than headings"),
         ("question\n", "own: Enter at least one question"),
     ],
 )
@@ -207,7 +208,7 @@ def test_a_question_in_a_chat_and_its_right_answer() -> None:
     [
         ("One?\n\n  Two, three?  \n", ["One?", "Two, three?"]),
         ('{"prompt": "One?\\nMore"}\n{"question": "Two?", "id": 3}\n"Three?"', ["One?\nMore", "Two?", "Three?"]),
-        ('id,prompt\n1,"One, two\nthree?"\n2,\n3,Four?\n', ["One, two\nthree?", "Four?"]),
+        ('id,prompt\n1,"One, two\nthree?"\n2,\n3,Four?,,\n', ["One, two\nthree?", "Four?"]),
         (" prompt \nOne?\nTwo?", ["One?", "Two?"]),
         ('a,"b,prompt"\nOne?', ['a,"b,prompt"', "One?"]),
         ("مرحبا؟\n日本語？", ["مرحبا؟", "日本語？"]),
@@ -235,6 +236,7 @@ def test_lines_json_and_csv_are_read(text: str, prompts: list[str]) -> None:
         ("a\nb\nc\nd", "4 prompts are too many: at most 3"),
         ("prompt,id\n" + "x" * 140_000, "Line 1: Invalid CSV"),
         ("\n\nprompt,id\n1,2\n" + "x" * 140_000, "Line 4: Invalid CSV"),
+        ("prompt\nOne\nTwo, three", r"Line 3: Invalid CSV \(more values than headings"),
         ("x" * 250_001, "250,001 characters"),
         ("ok\n" + "x" * 200_001, "Line 2: 200,001 characters"),
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +26,18 @@ def csv_headings(text: str) -> list[str]:
     return text.lstrip("\n").partition("\n")[0].strip().replace('"', "").split(",")
 
 
-def csv_rows(text: str, field: str) -> list[tuple[int, dict[str, Any]]]:
+def csv_rows(text: str, field: str) -> Iterator[tuple[int, dict[str, Any]]]:
     """The rows below the headings, by heading, each with its last line number. Raises RequestError for invalid CSV."""
     rows = text.lstrip("\n")
     num_above = len(text) - len(rows)
     reader = csv.DictReader(io.StringIO(rows))
     try:
         reader.fieldnames = [heading.strip() for heading in reader.fieldnames or ()]
-        return [(num_above + reader.line_num, row) for row in reader]
+        for row in reader:
+            if any(row.get(None, ())):
+                raise csv.Error(Phrase("more values than headings; put a text with commas in quotes"))
+            yield num_above + reader.line_num, row
     except csv.Error as error:
         raise RequestError(
-            field, in_line(num_above + reader.line_num, Phrase("Invalid CSV ({why}).", why=error))
+            field, in_line(num_above + reader.line_num, Phrase("Invalid CSV ({why}).", why=error.args[0]))
         ) from None
