@@ -16,7 +16,7 @@ from gac_app.errors import VocabularyError
 from gac_app.vocab.tokens import MemberVocabulary, bytes_of
 
 if TYPE_CHECKING:
-    from tokenizers import Tokenizer
+    from tokenizers import Encoding, Tokenizer
 
 SPACE_MARK = "▁"
 HARD_STRINGS = (
@@ -52,16 +52,19 @@ class TextEncoder:
         """Ids of `text`, none added. Lone surrogates are read as question marks."""
         text = _without_surrogates(text)
         if not self._mark_ids:
-            return self._encode(text, recognise_control)
+            return list(self._encode(text, recognise_control).ids)
         ids: list[int] = []
         for index, piece in enumerate(text.split(SPACE_MARK)):
-            ids += (self._mark_ids if index else []) + self._encode(piece, recognise_control)
+            ids += (self._mark_ids if index else []) + self._encode(piece, recognise_control).ids
         return ids
 
-    def _encode(self, text: str, recognise_control: bool) -> list[int]:
-        with self._lock:  # the flag is state of the tokenizer, not an argument
-            self._literal.encode_special_tokens = not recognise_control
-            return list(self._literal.encode(text, add_special_tokens=False).ids)
+    def _encode(self, text: str, recognise_control: bool, is_document: bool = False) -> Encoding:
+        tokenizer = self._own if is_document else self._literal
+        with self._lock:  # these are state of the tokenizer, not arguments
+            tokenizer.encode_special_tokens = not recognise_control
+            tokenizer.no_truncation()  # set by some files, and by transformers, which leaves what its last call set
+            tokenizer.no_padding()
+            return tokenizer.encode(text, add_special_tokens=is_document)
 
     def document(self, text: str, num_kept: int | None = None) -> list[int]:
         """Ids of `text` by the tokenizer's own rules for the start of a document, BOS and changes to the text included.
@@ -70,9 +73,7 @@ class TextEncoder:
         """
         if not text:  # none of its ids tells where end tokens would begin
             return list(self.bos_ids)
-        with self._lock:
-            self._own.encode_special_tokens = True
-            encoding = self._own.encode(_without_surrogates(text), add_special_tokens=True)
+        encoding = self._encode(_without_surrogates(text), recognise_control=False, is_document=True)
         is_added = encoding.special_tokens_mask
         start = is_added.index(0) if 0 in is_added else len(is_added)
         end = len(is_added) - is_added[::-1].index(0) if 0 in is_added else start  # end tokens are left out

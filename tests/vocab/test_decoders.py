@@ -61,8 +61,27 @@ def test_one_text_is_read_at_a_time() -> None:
         def encode(self, text: str, add_special_tokens: bool) -> SimpleNamespace:
             return SimpleNamespace(ids=[encode._lock.locked()])
 
+        def no_truncation(self) -> None: ...
+
+        no_padding = no_truncation
+
+        def no_truncation(self) -> None: ...
+
+        no_padding = no_truncation
+
     encode._literal = Tokens()  # type: ignore[assignment]
     assert encode("a") == [True]
+
+
+def test_a_text_is_neither_truncated_nor_padded() -> None:
+    """Whatever the tokenizer's file asks for, or its last call by transformers."""
+    tokenizer = byte_level_tokenizer()
+    encode = TextEncoder(tokenizer)
+    for read in (encode, encode.document):
+        for length in (1, 40):
+            tokenizer.enable_truncation(8)
+            tokenizer.enable_padding(length=16)
+            assert read("x" * length) == [tokenizer.token_to_id("x")] * length
 
 
 def test_control_is_what_the_tokenizer_says_it_is() -> None:
