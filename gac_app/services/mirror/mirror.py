@@ -134,7 +134,10 @@ class Mirror:
 
     def _work(self, _is_last: bool) -> bool:
         try:
-            self._catch_up()
+            try:
+                self._catch_up()
+            finally:
+                self._erase()  # even while nothing can be copied or read
         except Exception as error:  # of any kind: nobody would notice if this thread ended
             self._trouble.note(error)
             return False
@@ -155,7 +158,6 @@ class Mirror:
                 raise
         if self._may_read and not self.is_restored and not self._worker.is_closed:
             self._restore()
-        self._erase()
 
     def _next(self) -> str:
         """The id that has waited longest; "" = there is none."""

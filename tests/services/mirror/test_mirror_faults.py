@@ -338,9 +338,11 @@ def test_a_dataset_gets_what_is_copied_and_gives_it_back(
         return DatasetPlace("org/votes", tmp_path / name / "copy", 1000.0, hub)  # type: ignore[arg-type]
 
     with opened(tmp_path, "one", place("first")) as (arena, mirror):
-        battle = voted(arena, consents=True)
+        battle, deleted = voted(arena, consents=True), voted(arena, consents=True)
         until(lambda: mirror.num_errors > 1, "for another try")
         assert caplog.text.count("cannot be reached") == 1
+        arena.service.battles.delete(ALICE, deleted)
+        until(lambda: not mirror.num_waiting, "for its erasure")
         hub.is_down = False
         settled(mirror)
         deleted = voted(arena, consents=True)
