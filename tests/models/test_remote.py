@@ -218,9 +218,11 @@ def test_the_key_comes_from_the_environment(
     fake.key = KEY
     with pytest.raises(ModelLoadError, match="answered 401"):
         load(member_of(directory, url))
-    with pytest.raises(ModelLoadError, match="the environment variable MY_KEY should hold the key"):
-        load(member_of(directory, url, api_key_env="MY_KEY"))
-    monkeypatch.setenv("MY_KEY", KEY)
+    for unusable in ("", "typed’", "two\nlines"):
+        monkeypatch.setenv("MY_KEY", unusable)
+        with pytest.raises(ModelLoadError, match=rf"^the environment variable MY_KEY should hold the key of {url}, in"):
+            load(member_of(directory, url, api_key_env="MY_KEY"))
+    monkeypatch.setenv("MY_KEY", f"{KEY}\n")
     load(member_of(directory, url, api_key_env="MY_KEY")).close()
 
 

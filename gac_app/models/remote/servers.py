@@ -193,10 +193,12 @@ _SERVERS: dict[str, type[Server]] = {
 
 
 def connect(config: ServerConfig) -> Server:
-    """The server of a member's configuration. Raises ModelLoadError if its key is missing."""
-    if config.api_key_env and not os.environ.get(config.api_key_env):
-        raise ModelLoadError(f"the environment variable {config.api_key_env} should hold the key of {config.url}")
-    return _SERVERS[config.api](config)
+    """The server of a member's configuration. Raises ModelLoadError if its key is missing, or no header can hold it."""
+    key = os.environ.get(config.api_key_env, "").strip()  # a secret's file often ends with a newline
+    if config.api_key_env and not re.fullmatch("[ -~]+", key):
+        what = f"should hold the key of {config.url}, in ASCII"
+        raise ModelLoadError(f"the environment variable {config.api_key_env} {what}")
+    return _SERVERS[config.api](config, key)
 
 
 def _tokens(answer: Any) -> list[int]:

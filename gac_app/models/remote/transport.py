@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from abc import abstractmethod
 from collections.abc import Callable
@@ -32,8 +31,7 @@ _BUSY = (429, 500, 502, 503, 504)  # it, or a proxy before it, may answer the sa
 class Server(Engine):
     """One inference server."""
 
-    def __init__(self, config: ServerConfig) -> None:
-        key = os.environ.get(config.api_key_env, "")
+    def __init__(self, config: ServerConfig, key: str) -> None:
         self.url, self._model = config.url, config.model
         self._client = httpx.Client(
             base_url=self.url,
