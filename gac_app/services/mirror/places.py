@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import time
 from pathlib import Path
+from threading import Timer
 from typing import TYPE_CHECKING, Any
 
 from gac_app.errors import StorageError, without_folders
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+PUSH_EVERY_S = 60.0  # at most so often: the Hub takes 128 commits an hour
 LAST_PUSH_S = 3.0  # when the process ends
 FILES = "gac-*.jsonl"
 
@@ -73,6 +76,7 @@ class DatasetPlace(Place):
         super().__init__(folder, "the mirror's dataset takes no commit")
         self._dataset, self._every_minutes, self._api = dataset, every_minutes, api
         self._scheduler: CommitScheduler | None = None
+        self._pushed_at = -PUSH_EVERY_S  # or to be pushed then
 
     def prepare(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -93,8 +97,11 @@ class DatasetPlace(Place):
         return [path for _, path in sorted(files.items())]
 
     def push(self) -> None:
-        if self._scheduler:
-            self._scheduler.trigger()
+        if self._scheduler and (now := time.monotonic()) >= self._pushed_at:
+            self._pushed_at = max(now, self._pushed_at + PUSH_EVERY_S)
+            timer = Timer(self._pushed_at - now, self._scheduler.trigger)
+            timer.daemon = True
+            timer.start()
 
     def close(self) -> None:
         if self._scheduler:
