@@ -230,10 +230,13 @@ class RunService:
     def _begin(self, visitor_key: str, plan: RunPlan, client: str, *, is_of_batch: bool = False) -> LiveRun:
         """Queue a run. Call this inside `changing`."""
         keys = [ENSEMBLE, *map(member_stream, self.config.taking_part(plan.settings))]
+        keys = [key for key in keys if plan.streams is None or key in plan.streams]
+        if plan.kept.keys() >= set(keys):
+            raise RequestError("stream", Phrase("This server no longer has the model of this answer."))
         run = LiveRun(
             plan,
             owner=owner_of(visitor_key),
-            keys=[key for key in keys if plan.streams is None or key in plan.streams],
+            keys=keys,
             member_names=self.config.member_names,
         )
         run.client, run.is_of_batch = client, is_of_batch

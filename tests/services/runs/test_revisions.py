@@ -79,6 +79,10 @@ def test_one_answer_anew_takes_over_the_others(house: House) -> None:
     assert ended(service.regenerate(ALICE, run.id, "member:b")).seeds == {"member:b": 6}, "none is written twice"
     assert texts(ended(service.rerun(ALICE, later.id))) == texts(later)
     assert ended(service.extend(ALICE, later.id)).seeds == later.seeds
+    others = house.service([FakeModel("a", 1)])
+    for again in (others.regenerate, others.extend):
+        with pytest.raises(RequestError, match="no longer has the model"):
+            again(ALICE, run.id, "member:b")
 
 
 def test_a_stopped_answer_goes_on_and_loses_no_word(house: House) -> None:
