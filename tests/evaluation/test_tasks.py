@@ -152,7 +152,7 @@ def test_a_small_sample_is_part_of_a_large_one() -> None:
 def test_rows_of_csv_are_questions() -> None:
     text = (
         "\n"
-        "id,question,choices,answer,answers,solution,subject\n"
+        "id, question,choices,answer,answers,solution,subject\n"
         "1,Up?,up | down|,down,,,ways\n"
         ",Left?,left|right,0,,,\n"
         "3,2+2?,,,4|four,2+2=4.,\n"
@@ -209,7 +209,7 @@ def test_a_question_in_a_chat_and_its_right_answer() -> None:
         ("One?\n\n  Two, three?  \n", ["One?", "Two, three?"]),
         ('{"prompt": "One?\\nMore"}\n{"question": "Two?", "id": 3}\n"Three?"', ["One?\nMore", "Two?", "Three?"]),
         ('id,prompt\n1,"One, two\nthree?"\n2,\n3,Four?,,\n', ["One, two\nthree?", "Four?"]),
-        (" prompt \nOne?\nTwo?", ["One?", "Two?"]),
+        (' id, prompt \n1, "One, two?"\n2, Three?', ["One, two?", "Three?"]),
         ('a,"b,prompt"\nOne?', ['a,"b,prompt"', "One?"]),
         ("مرحبا؟\n日本語？", ["مرحبا؟", "日本語？"]),
         ("Which, of these?\nAnd that?", ["Which, of these?", "And that?"]),

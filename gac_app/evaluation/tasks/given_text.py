@@ -23,14 +23,14 @@ def read_text(path: Path, field: str) -> str:
 
 def csv_headings(text: str) -> list[str]:
     """The headings in the first line, if the text is CSV."""
-    return text.lstrip("\n").partition("\n")[0].strip().replace('"', "").split(",")
+    return [one.strip() for one in text.lstrip("\n").partition("\n")[0].replace('"', "").split(",")]
 
 
 def csv_rows(text: str, field: str) -> Iterator[tuple[int, dict[str, Any]]]:
     """The rows below the headings, by heading, each with its last line number. Raises RequestError for invalid CSV."""
     rows = text.lstrip("\n")
     num_above = len(text) - len(rows)
-    reader = csv.DictReader(io.StringIO(rows))
+    reader = csv.DictReader(io.StringIO(rows), skipinitialspace=True)
     try:
         reader.fieldnames = [heading.strip() for heading in reader.fieldnames or ()]
         for row in reader:
