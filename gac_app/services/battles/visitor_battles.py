@@ -103,12 +103,14 @@ class VisitorBattles:
         """Whether this server judges a battle in memory, or what another one made of it is known here."""
         with battle.lock:
             is_saved = battle.note_row()  # of a refused judgement too: another server has the battle
-        if not is_saved or battle.is_told or not battle.last.over.is_set():
+        if not is_saved or not battle.last.over.is_set():
             return True
         if not battle.last.is_answered(battle.num_shown()) and battle.clock() < battle.held_at + within_s:
             return True
         try:
             holding = self._store.battles.holding(battle.id)
+            if holding is None and self._store.deleted_ids([battle.id]):  # by another server
+                return False
         except StorageError:
             return True
         if holding is None or holding.server_id == self._store.server_id:  # the former: not written yet

@@ -203,6 +203,15 @@ def test_a_battle_that_made_room_for_newer_ones_comes_back(here: Arena, monkeypa
     assert voted.outcome == "tie"
 
 
+def test_a_battle_that_another_server_deleted_is_gone(here: Arena, there: Arena) -> None:
+    judged, unjudged = stored(here, "First"), stored(here, "Second")
+    here.service.judge.vote(ALICE, judged.id, "tie", judged.ballot)
+    for view in (judged, unjudged):
+        there.service.battles.delete(ALICE, view.id)
+        with pytest.raises(NotFoundError, match="No such battle"):
+            here.service.battles.look(ALICE, view.id)
+
+
 def test_battles_of_an_hour_are_counted_on_all_servers(house: House) -> None:
     here, there = (Arena(house, arena={"max_per_hour": 2}) for _ in range(2))
     for arena in (here, there):
