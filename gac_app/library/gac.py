@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import AsyncIterator, Generator, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
 from contextlib import closing
 from itertools import takewhile
 from pathlib import Path
@@ -201,7 +201,9 @@ class Gac(Owner):
         return self.ensemble.request(messages_of(prompt), settings, **asked)
 
     def _answer(self, stopped: threading.Event, prompt: Prompt, how: Mapping[str, Any]) -> Answer:
-        """The answer; what there is of it, soon after `stopped` is set."""
+        """The answer; what there is of it, soon after `stopped` is set. Raises CancelledError if it was set before."""
+        if stopped.is_set():
+            raise CancelledError
         with closing(self._streamed(self._request(prompt, **how), stopped)) as stream:
             while True:
                 try:

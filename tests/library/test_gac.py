@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any, cast
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -93,9 +94,13 @@ def test_a_member_that_fails_is_raised() -> None:
         with pytest.raises(MemberError, match="planned"):
             asyncio.run(gac.answer_async("bad"))
         num_before = len(broken.batches)
-        with pytest.raises(MemberError, match="planned"):
-            gac.answers(["good", "bad"], max_new_tokens=3000)
+        with (
+            patch.object(gac.ensemble, "request", wraps=gac.ensemble.request) as asked,
+            pytest.raises(MemberError, match="planned"),
+        ):
+            gac.answers(["good", "bad", *["good"] * 200], max_new_tokens=3000)
         assert len(broken.batches) < num_before + 1000, "the others end with the first failure"
+        assert asked.call_count < 100, "those that wait do not begin"
         assert broken.num_held <= 4  # of the prefix cache
 
 
