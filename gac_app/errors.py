@@ -134,6 +134,10 @@ def without_folders(message: str) -> str:
     return changed(message, lambda text: _FOLDERS.sub("", text))
 
 
+class SessionStopped(Exception):  # noqa: N818 (not an error: it was asked for)
+    """The session was stopped while it waited for a member."""
+
+
 class GacError(Exception):
     """Base of all errors raised on purpose."""
 

@@ -13,11 +13,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
-from gac_app.decoding.contexts import POLL_S, SessionStopped
+from gac_app.decoding.contexts import POLL_S
 from gac_app.decoding.distribution import PartialDistribution, ReadResult, Told
 from gac_app.decoding.forward import failures_named
 from gac_app.decoding.member import InlineMember
-from gac_app.errors import MemberError
+from gac_app.errors import MemberError, SessionStopped
 from gac_app.models.remote.model import RemoteModel
 from gac_app.models.sequence import ForwardRequest, KVSequence, Share
 from gac_app.vocab.mapping import VocabMapping

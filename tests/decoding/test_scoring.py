@@ -14,11 +14,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gac_app.decoding.contexts import SessionStopped, Wait
+from gac_app.decoding.contexts import Wait
 from gac_app.decoding.member import InlineMember
 from gac_app.decoding.rules.weights import LEAST_LOG_PROB
 from gac_app.decoding.scoring import Score, SingleFlightCache, single_flight
-from gac_app.errors import MemberError, RequestError
+from gac_app.errors import MemberError, RequestError, SessionStopped
 from gac_app.models.sequence import KVSequence
 from tests.decoding.conftest import make
 from tests.decoding.toy import Toy, model_of, tokenisations, toy_ensemble, toys

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from gac_app.decoding.contexts import SessionStopped
 from gac_app.decoding.distribution import PartialDistribution, ReadResult
 from gac_app.decoding.member import InlineMember
+from gac_app.decoding.rules.gate import Gate
+from gac_app.decoding.rules.shipped.gates import Entropy
 from gac_app.decoding.trace.events import FinishReason
-from gac_app.errors import MemberError
+from gac_app.errors import MemberError, SessionStopped
 from gac_app.executors import remote
 from gac_app.executors.members import in_background
 from gac_app.executors.remote import RemoteMember
@@ -176,7 +177,7 @@ def test_a_second_question_may_hang_or_fail(model: FarModel, member: RemoteMembe
     told._ask.seconds = 0.0
     sequence.stopped.set()
     with pytest.raises(SessionStopped):
-        _ = told.probs_U
+        Gate(Entropy()).view(told)
     sequence.stopped.clear()
     model.released.set()
     model.why = "planned"

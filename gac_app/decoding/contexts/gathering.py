@@ -12,16 +12,12 @@ from typing import TypeVar
 from gac_app.decoding.contexts.context import MemberContext
 from gac_app.decoding.distribution import MemberStep, ReadResult
 from gac_app.decoding.member import Member
-from gac_app.errors import MemberError
+from gac_app.errors import MemberError, SessionStopped
 from gac_app.models.sequence import KVSequence
 
 T = TypeVar("T")
 
 POLL_S = 0.1  # seconds between checks whether the session was stopped
-
-
-class SessionStopped(Exception):  # noqa: N818 (not an error: it was asked for)
-    """The session was stopped while it waited for a member."""
 
 
 class Wait:

@@ -6,13 +6,13 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from gac_app.decoding.contexts import MemberContext, SessionStopped
+from gac_app.decoding.contexts import MemberContext
 from gac_app.decoding.distribution import MemberStep
 from gac_app.decoding.loop.tracing import TOP_K
 from gac_app.decoding.rules.answer import AnswerRules
 from gac_app.decoding.rules.gate import GateDecision
 from gac_app.decoding.speculation import Speculator
-from gac_app.errors import MemberError
+from gac_app.errors import MemberError, SessionStopped
 
 _LIKELY = 0.01  # the gate's top tokens from this probability on are likely next pieces
 

@@ -12,7 +12,7 @@ from itertools import islice
 from typing import Any
 
 from gac_app.decoding.alignment import partial_probs, surely_ends
-from gac_app.decoding.contexts import MemberContext, SessionStopped
+from gac_app.decoding.contexts import MemberContext
 from gac_app.decoding.distribution import TokenDistribution
 from gac_app.decoding.loop.members import Members
 from gac_app.decoding.loop.mixture import Mixture
@@ -22,7 +22,7 @@ from gac_app.decoding.loop.tracing import StepView, trace_of
 from gac_app.decoding.rules.answer import AnswerRules
 from gac_app.decoding.speculation import Speculator
 from gac_app.decoding.trace import Event, FinishedEvent, FinishReason, StepDigest, StepTrace, TokenEvent
-from gac_app.errors import ConstraintError, MemberError, RuleError
+from gac_app.errors import ConstraintError, MemberError, RuleError, SessionStopped
 
 logger = logging.getLogger(__name__)
 

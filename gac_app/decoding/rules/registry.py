@@ -17,7 +17,7 @@ from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from gac_app.errors import ConfigError, GacError, RequestError, RuleError, is_interrupt, place_of
+from gac_app.errors import ConfigError, GacError, RequestError, RuleError, SessionStopped, is_interrupt, place_of
 from gac_app.settings import Settings
 from gac_app.validation import fault_of
 
@@ -40,7 +40,7 @@ class Rule(BaseModel):
         try:
             yield
         except BaseException as error:  # `SystemExit` too, which would end a thread without a word
-            if isinstance(error, GacError) or is_interrupt(error):
+            if isinstance(error, GacError | SessionStopped) or is_interrupt(error):
                 raise
             place = place_of(error, _file_of(type(self)))
             raise RuleError(self.rule_name, _said(error), place) from error

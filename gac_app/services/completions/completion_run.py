@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from gac_app.config import MAX_PROMPT_CHARS
 from gac_app.decoding.trace import Event, FinishedEvent, FinishReason
-from gac_app.errors import ModelLoadError, RequestError, too_long
+from gac_app.errors import ModelLoadError, RequestError, SessionStopped, too_long
 from gac_app.models.message import Message
 from gac_app.services.completions.systems import System
 from gac_app.services.members import namespace_of
@@ -148,8 +148,6 @@ class _Scoring:
         self._session: Decodes | None = None
 
     def events(self) -> Iterator[Event]:
-        from gac_app.decoding.contexts import SessionStopped
-
         try:
             self._score(self._stopped)
         except SessionStopped:
