@@ -168,8 +168,9 @@ def test_a_step_waits_for_a_busy_server_while_it_can(
     if is_stopped:
         step.stopped.set()
     fake.busy = [(503, after)]
-    with pytest.raises(MemberError, match="/completion answered 503"):
+    with pytest.raises(MemberError, match="/completion answered 503") as caught:
         model.fetch_more(step, [1], 2)
+    assert caught.value.kind == ("timeout" if is_stopped else "exception"), "a stop is no failure"
 
 
 @pytest.mark.parametrize("absent", [{"busy": [(503, "")] * 3}, {"broken": lambda _: None}])

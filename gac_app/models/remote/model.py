@@ -111,7 +111,8 @@ class RemoteModel(Model):
                 again = time.monotonic() + max(pause_s, busy.after_s)
                 while time.monotonic() < again:
                     if again > until or sequence.stopped.is_set() or self._closed.wait(_PAUSE_S):
-                        raise self._failed(str(busy)) from busy
+                        kind = "timeout" if sequence.stopped.is_set() else "exception"  # a stop is no failure
+                        raise MemberError(self.name, kind, str(busy)) from busy
                 pause_s *= 2
             except ServerError as error:
                 if may_be_refused and isinstance(error, RefusedError):
