@@ -231,8 +231,10 @@ class History:
         return doomed
 
     def delete_conversation(self, visitor_key: str, conversation_id: str) -> list[str]:
-        """Delete all runs of a conversation, newest first, and its name. Returns the runs' ids."""
-        run_ids: list[str] = self._store.run_ids_of(visitor_key, conversation_id)
+        """Delete all runs of a conversation, also unstored ones, and its name. Returns the runs' ids."""
+        stored: list[str] = self._store.run_ids_of(visitor_key, conversation_id)
+        live = [run.id for run in self._runs.of(owner_of(visitor_key)) if run.conversation_id == conversation_id]
+        run_ids = list(dict.fromkeys([*stored, *live]))
         self.delete_runs(visitor_key, run_ids)
         return run_ids
 

@@ -53,6 +53,11 @@ def test_without_a_database_answers_stay_unsaved(house: House, other: Store, cap
     kept = answer(service)
     assert (run.is_saved, kept.is_saved) == (False, True)
     assert [line.run_id for line in listed(service, ALICE)] == [kept.id]
+    with away(other):
+        lost = ended(service.start(ALICE, "Second?", SHORT, kept.conversation_id))
+    assert service.history.delete_conversation(ALICE, kept.conversation_id) == [kept.id, lost.id]
+    with pytest.raises(NotFoundError):
+        service.history.find(ALICE, lost.id)
 
 
 @pytest.mark.parametrize("error", [StorageError("disk full"), ValueError("xyzzy")], ids=["written", "packed"])
