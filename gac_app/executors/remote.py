@@ -129,10 +129,13 @@ class RemoteMember(InlineMember):
             threading.Thread(target=self._probe, name=f"probe-{self.name}", daemon=True).start()
 
     def _probe(self) -> None:
-        while self.failure and not self._closed.is_set():
-            self.failure = self._remote.why_failing()
-            if self.failure:
-                self._closed.wait(PROBE_S)
+        while not self._closed.is_set():
+            why = self._remote.why_failing()
+            with self._lock:  # or a question that fails now sets the failure again, which nobody would clear
+                self.failure = why
+            if not why:
+                return
+            self._closed.wait(PROBE_S)
 
     def _free(self, sequence: KVSequence) -> None:
         with self._lock:

@@ -152,7 +152,12 @@ def test_a_failure_ends_with_an_answer(model: FarModel, member: RemoteMember, mo
         asked_again.wait(WAIT_S)
         return model.why
 
+    def set_in_turn(self: RemoteMember, name: str, value: object) -> None:
+        assert name != "failure" or self._lock._is_owned(), "or one who has read it writes it back, for ever"
+        object.__setattr__(self, name, value)
+
     monkeypatch.setattr(model, "why_failing", why_failing)
+    monkeypatch.setattr(RemoteMember, "__setattr__", set_in_turn, raising=False)
     model.fault, model.why = Fault("raise"), "still nothing"
     with pytest.raises(MemberError, match="planned"):
         member.read(after(member.open(member.encode(TEXT), LOCAL))).result(WAIT_S)
