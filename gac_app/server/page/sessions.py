@@ -59,7 +59,7 @@ class Sessions:
     ) -> None:
         self._quota = Quota(SESSIONS_PER_VISITOR, per_client, MAX_SESSIONS)
         self._forget, self._clock = forget, clock
-        self._sessions: dict[str, Session] = {}  # least recently used first
+        self._sessions: dict[str, Session] = {}
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -74,7 +74,6 @@ class Sessions:
             return None
         if session.caller.holder != caller.holder:
             raise RefusedError(403, "This session belongs to another browser; reload the page.")
-        self._sessions[session_hash] = self._sessions.pop(session_hash)
         session.used_at = self._clock()
         if not session.caller.visitor:  # a stream began it, without a visitor's key
             session.caller = caller
@@ -86,7 +85,7 @@ class Sessions:
         """
         session = self.find(session_hash, caller)
         if session is None:
-            held = [(session, session.caller) for session in self.all()]
+            held = [(one, one.caller) for one in sorted(self.all(), key=lambda one: one.used_at)]
             full = RefusedError(429, "Too many pages are open; close some of them.", retry_s=30)
             for idle in make_room(held, caller, self._quota, lambda one: not one.num_streams, (full, full)):
                 self.drop(idle)

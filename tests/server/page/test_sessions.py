@@ -81,11 +81,13 @@ def test_the_least_recently_used_one_makes_room(
     def caller(number: int) -> Caller:
         return ALICE if is_same_visitor else Caller("home", f"visitor {number}", f"visitor {number}")
 
-    for number in range(most):
-        kept.sessions.enter(f"s{number}", caller(number))
+    entered = [kept.sessions.enter(f"s{number}", caller(number)) for number in range(most)]
+    kept.sessions.open_stream(entered[1], listens=True)
+    kept.later(1)
     kept.sessions.find("s0", caller(0))
+    kept.sessions.close_stream(entered[1], listens=True)
     kept.sessions.enter("one more", caller(most))
-    assert (kept.dropped, len(kept.sessions)) == (["s1"], most)
+    assert (kept.dropped, len(kept.sessions)) == (["s2"], most)
 
 
 def test_sessions_in_use_make_no_room() -> None:
