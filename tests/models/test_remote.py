@@ -319,9 +319,11 @@ def test_a_model_that_was_changed_is_named(model: RemoteModel, url: str, fake: F
         model.read_partial(after(other, [1]))
 
 
-def test_texts_of_tokens_tell_ids(directory: Path, url: str, llama: TransformersModel) -> None:
+def test_texts_of_tokens_tell_ids(directory: Path, url: str, llama: TransformersModel, fake: FakeInference) -> None:
     with closing(load(member_of(directory, url, "openai", top_logprobs=100_000))) as model:
         [told] = model.read_partial(after(model.new_sequence(), model.encode_raw(TEXT)))
+        fake.broken = lambda _: {"choices": [{"logprobs": {"top_logprobs": [{"": -1.0}]}}]}
+        assert model.fetch_more(STEP, [1], 1).ids == [2], "of the two end tokens the one that is configured"
     exact = probs_after(llama, TEXT)[0].log()
     for own, logprob in zip(told.ids, told.logprobs, strict=True):
         token = llama.vocabulary.token_bytes[own]

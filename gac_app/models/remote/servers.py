@@ -181,7 +181,7 @@ class OpenAiServer(VllmServer):
         ids = {
             token: own for own, token in enumerate(vocabulary.token_bytes) if token and own not in vocabulary.byte_ids
         }
-        return ids | {b"": min(vocabulary.end_ids)} if vocabulary.end_ids else ids
+        return ids | {b"": min(vocabulary.as_configured.end_ids)} if vocabulary.end_ids else ids
 
 
 _SERVERS: dict[str, type[Server]] = {
