@@ -107,7 +107,7 @@ class ApiPaths:
 
 
 def is_of_api(path: str) -> bool:
-    return path.startswith(PREFIX) or path in OTHERS
+    return path.startswith(PREFIX) or path in OTHERS or _NAMED.fullmatch(path) is not None
 
 
 class RequestIds:
