@@ -99,7 +99,8 @@ def read_vocabulary(
     token_bytes: list[bytes | None] = [None] * vocab_size
     for token, token_id in tokenizer.get_vocab(with_added_tokens=True).items():
         if token_id < vocab_size and not (token_id in added and added[token_id].special):
-            token_bytes[token_id] = to_bytes(token)
+            is_plain = token_id in added and to_bytes is _byte_level_bytes  # such as `für`, all letters of the alphabet
+            token_bytes[token_id] = token.encode() if is_plain else to_bytes(token)
     byte_ids: set[int] = set()
     if to_bytes is _sentencepiece_bytes:
         for byte, token_id in enumerate(_byte_token_ids(tokenizer, bytes(range(256)))):
@@ -138,7 +139,7 @@ def _token_to_bytes(tokenizer: Tokenizer) -> Callable[[str], bytes]:
 def _byte_level_bytes(token: str) -> bytes:
     try:
         return bytes(_BYTE_OF_CHAR[char] for char in token)
-    except KeyError:  # an added token: plain text, not written in the alphabet
+    except KeyError:  # plain text, not written in the alphabet
         return token.encode()
 
 
