@@ -151,9 +151,7 @@ class Config(Frozen):
             if names.count(name) > 1:
                 raise ValueError(f"members: the name {name!r} is used twice; names must differ")
         num_needed = 2 * (self.server.max_running + self.lab.is_open)
-        wanted = f"{self.server.max_running} runs at once" + (
-            " and a study of the lab (lab.is_open)" if self.lab.is_open else ""
-        )
+        wanted = f"{self.server.max_running} runs at once" + " and a study of the lab (lab.is_open)" * self.lab.is_open
         for member in self.members:
             if member.max_sequences < num_needed:
                 raise ValueError(
@@ -236,10 +234,9 @@ class Config(Frozen):
 
     def member(self, name: str) -> MemberConfig:
         """The member of that name. Raises ConfigError if there is none."""
-        for member in self.members:
-            if member.name == name:
-                return member
-        raise ConfigError(f"no member is named {name!r}; the members are {', '.join(self.member_names)}")
+        if name not in self.member_names:
+            raise ConfigError(f"no member is named {name!r}; the members are {self._listed()}")
+        return self.members[self.member_names.index(name)]
 
     def check_settings(self, settings: Settings) -> None:
         """Raise RequestError if `settings` do not fit the members or the rules."""
@@ -252,15 +249,13 @@ class Config(Frozen):
         if settings.mode != "every-step" and settings.gate not in self.taking_part(settings):
             raise RequestError("members", f"{settings.gate!r} is the gate, so has to be one of them")
         if isinstance(settings.weights, dict):
-            for name in settings.weights:
-                if name not in self.member_names:
-                    raise RequestError("weights", f"{name!r} is not a member; expected {self._listed()}")
+            if strangers := set(settings.weights).difference(self.member_names):
+                raise RequestError("weights", f"{min(strangers)!r} is not a member; expected {self._listed()}")
             if not any(settings.weights.get(name, 0.0) for name in self.taking_part(settings)):
                 raise RequestError("weights", "at least one member that takes part needs a weight above 0")
-        if settings.weights == "score":
-            unscored = [member.name for member in self.members if member.score is None]
-            if unscored:
-                raise RequestError("weights", f"'score' needs a score for every member; missing: {', '.join(unscored)}")
+        unscored = [member.name for member in self.members if member.score is None]
+        if settings.weights == "score" and unscored:
+            raise RequestError("weights", f"'score' needs a score for every member; missing: {', '.join(unscored)}")
 
     def settings_from(self, changes: Mapping[str, Any], base: Settings | None = None) -> Settings:
         """The default settings, or `base`, with `changes`, all checked. RequestError names the first faulty field."""
@@ -279,6 +274,11 @@ class Config(Frozen):
     def taking_part(self, settings: Settings) -> tuple[str, ...]:
         """The names of the members that take part in a run with `settings`, in the configuration's order."""
         return tuple(name for name in self.member_names if not settings.members or name in settings.members)
+
+    def asked(self, settings: Settings) -> list[str]:
+        """The names of the members that are asked, the gate first. Without weight, only a gate can change a step."""
+        weights = self.weights(settings) | ({} if settings.mode == "every-step" else {settings.gate: 1.0})
+        return sorted((name for name in weights if weights[name]), key=lambda name: name != settings.gate)
 
     def weights(self, settings: Settings) -> dict[str, float]:
         """Member name -> weight, summing to 1 (paper, section 3.2: given, by score, else equal). Weight rules start

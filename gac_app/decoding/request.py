@@ -153,15 +153,11 @@ class Requests:
         return TokenBias({token_id: value for token_id, value in bias.items() if token_id is not None})
 
     def _taking_part(self, settings: Settings, alone: str | None) -> list[Member]:
-        if alone is not None:
-            if alone not in self.members:
-                raise RequestError("alone", f"{alone!r} is not a member; expected one of {', '.join(self.members)}")
-            return [self.members[alone]]
-        weights = self.config.weights(settings)
-        is_gated = settings.mode != "every-step"
-        # A member without weight cannot change a step, so it is not asked. The gate decides who is.
-        names = [name for name in self.members if weights[name] > 0 or (is_gated and name == settings.gate)]
-        return [self.members[name] for name in sorted(names, key=lambda name: name != settings.gate)]
+        if alone is None:
+            return [self.members[name] for name in self.config.asked(settings)]
+        if alone not in self.members:
+            raise RequestError("alone", f"{alone!r} is not a member; expected one of {', '.join(self.members)}")
+        return [self.members[alone]]
 
 
 def _text_of(prompt: Prompt) -> str:

@@ -29,7 +29,7 @@ from gac_app.models.hardware.devices import parse_devices
 from gac_app.models.hardware.placement import plan
 from gac_app.settings import Settings
 from tests.evaluation.conftest import killed_with
-from tests.evaluation.fakes import CONFIG, FakeEnsemble
+from tests.evaluation.fakes import FakeEnsemble
 from tests.fakes import config_of
 from tests.models import tiny
 
@@ -197,13 +197,16 @@ def test_a_prompt_that_fits_no_member_is_refused_at_first(folder: Path) -> None:
 # --- the choice: by the development half alone, and of equals the cheapest
 
 TASKS = ("triviaqa", "nq")
+CHEAPEST = "gate@0.2+w=1:1:0"  # never asks c
 # Of each system: on which half it is right, and how many of its four steps ask all members.
 PLANNED = {
     "a": ("first", 0),
     "b": ("last", 0),
+    "c": ("last", 0),
     1.0: ("last", 4),
     0.8: ("first", 3),
     0.5: ("first", 0),  # agreement, which asks all members to know
+    0.3: ("first", 1),
     0.2: ("first", 1),
     0.1: ("last", 0),
     0.25: ("first", 1),  # by chance as often as the sparing setting
@@ -234,25 +237,26 @@ def test_the_cheapest_of_the_best_on_the_first_half_is_chosen(sparing: float, tm
         lines = [f'{{"question": "{name} {n}", "answers": ["white"]}}' for n in range(8)]
         (tmp_path / f"{name}.jsonl").write_text("\n".join(lines))
         tasks.append({"task": name, "data": tmp_path / f"{name}.jsonl"})
-    gates = ("gate@1", "gate@0.8", "gate@0.2", "gate@0.1", "agreement")
+    gates = ("gate@1", "gate@0.8", "gate@0.3", CHEAPEST, "gate@0.1", "agreement")
     protocol = Protocol.model_validate(
         {"about": "?", "config": tmp_path, "tasks": tasks, "gates": gates, "sparing": sparing, "parallel": 1}
     )
-    ensemble = Planned()
+    config = config_of(["a", "b", "c"])
+    ensemble = Planned(config=config)
     ensemble.parts = parts_of(protocol)
-    study = StudyRun(tmp_path / "study.yaml", protocol, CONFIG, tmp_path)
+    study = StudyRun(tmp_path / "study.yaml", protocol, config, tmp_path)
     study.grid = [replace(one, changes={**one.changes, "gate_params": {"of": "a plug-in"}}) for one in study.grid]
     study.measure(cast(Ensemble, ensemble))
     judged = study.run(cast(Ensemble, ensemble), lambda _name, _progress: None)
-    assert [(one.chosen.name, one.best.name) for one in judged] == [("gate@0.2", "alone:a")] * 2
+    assert [(one.chosen.name, one.best.name) for one in judged] == [(CHEAPEST, "alone:a")] * 2
     right = {system.name: scored.num_right for one in judged for system, scored in one.held_out.items()}
-    assert (right["gate@0.2"], right["alone:a"], right["alone:b"]) == (0, 0, 4), "judged on the other half"
-    assert {one.sparing and one.sparing.name for one in judged} == {"gate@0.2" if sparing == 0.8 else "gate@0.1"}
+    assert (right[CHEAPEST], right["alone:a"], right["alone:b"]) == (0, 0, 4), "judged on the other half"
+    assert {one.sparing and one.sparing.name for one in judged} == {CHEAPEST if sparing == 0.8 else "gate@0.1"}
     chance = {one.chance: one.held_out[one.chance].share_ensembled for one in judged if one.chance}
-    rules = {(gate_rules.of(one.settings(CONFIG)).rule_name, share) for one, share in chance.items()}
+    rules = {(gate_rules.of(one.settings(config)).rule_name, share) for one, share in chance.items()}
     assert rules == {("random", 0.25 if sparing == 0.8 else 0.0)}
     assert {len(scored.answers) for one in judged for scored in one.timed.values()} == {4}
-    assert all(test.comparison.delta <= 0 for test in study.tests(judged) if test.setting.system.name == "gate@0.2")
+    assert all(test.comparison.delta <= 0 for test in study.tests(judged) if test.setting.system.name == CHEAPEST)
 
 
 # --- the examples

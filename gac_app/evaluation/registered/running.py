@@ -170,10 +170,13 @@ class StudyRun:
         """Forward passes for the steps of a system's answers, over all members; for a choice, of all candidates'."""
         if system.rule:
             return sum(self._steps(one, given) for one in system.candidates)
-        others = 0 if system.alone else len(self.config.taking_part(system.settings(self.config))) - 1
+        others = self._num_asked(system) - 1
         num_tokens = sum(answer.num_tokens for answer in given[system])
         num_asked = num_tokens if _asks_all(system) else sum(answer.num_ensembled for answer in given[system])
         return num_tokens + others * num_asked
+
+    def _num_asked(self, system: System) -> int:
+        return 1 if system.alone else len(self.config.asked(system.settings(self.config)))
 
     def _sparing(self, found: Sequence[Mapping[System, Scored]]) -> System | None:
         """See the class. `found`: each task's systems on the development questions."""
@@ -192,11 +195,7 @@ class StudyRun:
         name = part.task.name
         rivals = [decoded for rival in self.rivals for decoded in rival.candidates or [rival]]
         fixed = list(dict.fromkeys([*self.members, *rivals]))
-
-        def num_taking_part(system: System) -> int:
-            return 1 if system.alone else len(self.config.taking_part(system.settings(self.config)))
-
-        passes = list(map(num_taking_part, fixed)), list(map(num_taking_part, self.grid))
+        passes = list(map(self._num_asked, fixed)), list(map(self._num_asked, self.grid))
         num_first, num_held_out = len(part.development), len(part.held_out)
         num_last = num_held_out + min(self.protocol.timed, num_held_out)  # answered once more
         num_settings = 1 + 2 * bool(self.protocol.sparing)  # judged
