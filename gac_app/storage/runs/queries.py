@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Engine, Select, select
 from sqlalchemy.orm import Session, joinedload, selectinload
@@ -18,6 +18,8 @@ from gac_app.storage.runs.records import RunStatus, StoredRun, Turn
 from gac_app.storage.runs.rows import content_of, exported, stored, turn_of
 from gac_app.storage.runs.tables import Answer, Conversation, Run
 from gac_app.storage.text import clean_text
+
+T = TypeVar("T")
 
 
 def owned(visitor_key: str) -> Select[Run]:
@@ -74,8 +76,8 @@ def conversation_runs(session: Session, visitor_key: str, conversation_id: str) 
     runs = session.scalars(query.options(*_KEY_AND_VOTE, selectinload(Run.answers))).all()
     if not runs:
         raise NotFoundError(Phrase("No such conversation."))
-    turns = _by_id(runs)
-    return [stored(run, turns, session.get_bind().engine) for run in runs if run.id in turns]
+    turns, engine = _by_id(runs), session.get_bind().engine
+    return list(_readable(runs, lambda run: stored(run, turns, engine)))
 
 
 def export(engine: Engine) -> Iterator[dict[str, Any]]:
@@ -133,11 +135,13 @@ def _turns(session: Session, run: Run) -> dict[str, Turn]:
 
 def _by_id(runs: Iterable[Run]) -> dict[str, Turn]:
     """The readable turns, by id. A damaged turn counts as deleted."""
-    turns = {}
+    return {turn.run_id: turn for turn in _readable(runs, turn_of)}
+
+
+def _readable(runs: Iterable[Run], read: Callable[[Run], T]) -> Iterator[T]:
     for run in runs:
         with suppress(DamagedError):
-            turns[run.id] = turn_of(run)
-    return turns
+            yield read(run)
 
 
 _KEY_AND_VOTE = (joinedload(Run.key), joinedload(Run.vote))

@@ -237,14 +237,13 @@ def test_times_that_are_none_break_no_list(house: House) -> None:
     service.history.delete_runs(ALICE, [run_id])
 
 
-@pytest.mark.parametrize("whole", [["Second?"], []])
-def test_a_conversation_goes_on_without_a_damaged_turn(house: House, whole: list[str]) -> None:
+@pytest.mark.parametrize(("kind", "asked"), [("body", []), ("body", ["Second?"]), ("vote", ["First?", "Second?"])])
+def test_a_conversation_goes_on_without_a_damaged_turn(house: House, kind: str, asked: list[str]) -> None:
     service = house.service()
     first = answer(service, "First?")
-    for prompt in whole:
+    for prompt in asked[-1:]:
         ended(service.start(ALICE, prompt, SHORT, first.conversation_id))
     service.close()
-    sql(house.path, IN_A_RUN["body"], first.id)
+    sql(house.path, IN_A_RUN[kind], first.id)
     last = ended(house.service().start(ALICE, "Last?", SHORT, first.conversation_id))
-    asked = [m.content for m in last.streams["ensemble"].messages if m.role == "user"]
-    assert asked == [*whole, "Last?"]
+    assert [m.content for m in last.streams["ensemble"].messages if m.role == "user"] == [*asked, "Last?"]
