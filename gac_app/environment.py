@@ -108,7 +108,7 @@ def is_zero_gpu(environ: Mapping[str, str]) -> bool:
 
 def operator_token(environ: Mapping[str, str]) -> str:
     """The token with which the operator gets everybody's votes from the page; "" = there is none."""
-    return environ.get("GAC_OPERATOR_TOKEN", "")
+    return environ.get("GAC_OPERATOR_TOKEN", "").strip()
 
 
 def sign_in_secret(environ: Mapping[str, str]) -> str:

@@ -12,6 +12,7 @@ from gac_app.environment import (
     database_url,
     environment_overrides,
     is_zero_gpu,
+    operator_token,
     read_config,
     sign_in_secret,
     space_defaults,
@@ -123,6 +124,10 @@ def test_defaults_lie_in_the_users_folders(monkeypatch: pytest.MonkeyPatch, tmp_
     config = Config.model_validate({"members": [{"name": "a", "source": "random:1"}]})
     assert database_url(config).startswith(f"sqlite:///{tmp_path}")
     assert cache_dir(config).name == "gac"
+
+
+def test_a_token_pasted_with_its_newline_is_the_token() -> None:
+    assert operator_token({"GAC_OPERATOR_TOKEN": "secret\n"}) == "secret"
 
 
 def test_keys_of_the_api_are_hashes() -> None:
