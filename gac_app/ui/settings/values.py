@@ -69,7 +69,7 @@ def _checked(config: Config, values: object) -> tuple[dict[str, Any], dict[str, 
     try:
         Settings.model_validate({**config.settings.model_dump(), **changes})
     except ValidationError as error:
-        faulty += [str(item["loc"][0]) for item in error.errors()]
+        faulty += [_field_at(".".join(map(str, item["loc"][:2])), changes) for item in error.errors()]
     try:  # check whether the others fit the members
         check_rules(config.settings_from({name: value for name, value in changes.items() if name not in faulty}))
     except RequestError as error:
@@ -124,8 +124,8 @@ def _as_choice(value: Any) -> Any:
 
 
 def _field_at(error_field: str, values: Mapping[str, Any]) -> str:
-    """The panel's field of a RequestError: `combine_params.exponent` -> `combine.power.exponent`."""
+    """The panel's field of a setting or a part of one: `combine_params.exponent` -> `combine.power.exponent`."""
     for registry in REGISTRIES:
         if error_field.startswith(f"{registry.params_field}."):
             return f"{registry.field}.{values.get(registry.field)}.{error_field.partition('.')[2]}"
-    return error_field
+    return error_field.partition(".")[0]

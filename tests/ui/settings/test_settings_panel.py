@@ -164,10 +164,11 @@ def test_fields_are_as_the_settings_and_their_model_say() -> None:
 
 
 def test_a_parameter_out_of_range_is_told_at_its_field() -> None:
-    wrong = {"combine.power.exponent": 99}
     told = {"combine.power.exponent": "Type a number from -20 to 20."}
-    assert faults_in(CONFIG, {"combine": "power", **wrong}) == told
-    assert faults_in(CONFIG, wrong) == {}, "of a rule that is not chosen"
+    for value in (99, None, [1], {"x": 1}):  # None: the field is empty
+        wrong = {"combine.power.exponent": value}
+        assert faults_in(CONFIG, {"combine": "power", **wrong}) == told
+        assert faults_in(CONFIG, wrong) == {}, "of a rule that is not chosen"
     decay = {"weights": "posterior", "weights.posterior.decay": 0}
     assert faults_in(CONFIG, decay) == {"weights.posterior.decay": "Choose 1 to 100 %."}
     assert faults_in(CONFIG, {"combine": "best"}) == {"combine": "Choose one of these."}
