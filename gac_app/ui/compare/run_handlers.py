@@ -46,8 +46,7 @@ class RunHandlers:
 
     def on(self, name: str) -> Callable[[gr.EventData], AsyncIterator[Updates]]:
         """The handler of the script's event that is called as a method below."""
-        prompt = gr.skip() if name == "open" else ""  # what is typed there stays
-        return following(partial(self.stream, prompt=prompt), getattr(self, name))
+        return following(partial(self.stream, prompt=gr.skip()), getattr(self, name))  # what is typed there stays
 
     async def run(self, key: object, place: object, prompt: object, settings: object) -> AsyncIterator[Updates]:
         """Answer a prompt with the settings panel's values; None = the defaults.

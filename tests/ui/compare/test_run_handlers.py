@@ -184,6 +184,7 @@ def test_versions_are_no_turns_and_the_shown_one_goes_on(service: RunService) ->
     for update in (again, older):
         assert header_of(update)["versions"] == [run_id_of(first), run_id_of(again)]
         assert update[1] == "[]", "no version is an earlier turn"
+        assert update[2] == gr.skip(), "what is typed there stays"
     later = collect(handlers.run(KEY, place_of(older), "and then?", {}))[0]
     assert [turn["id"] for turn in json.loads(later[1])] == [run_id_of(first)]
     service.history.delete_runs(KEY, [run_id_of(first)])
