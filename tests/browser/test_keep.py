@@ -175,6 +175,10 @@ def test_the_same_prompt_with_other_settings_stands_beside(serve: Server, open_p
     page.page.go_back()
     page.page.wait_for_selector(".gac-votes.is-voted")
     page.click("role=tab[name=History]", then=".gac-runs li:has-text('other settings best')")
+    deleted = "{ members: [], streams: ['ensemble'], outcome: 'beside' }"  # what was beside it and had the vote
+    votes = "new gac['compare/votes'].Votes(document.createElement('div'), () => ({}))"
+    voted = f"() => {{ const votes = {votes}; votes.start({deleted}); return votes.onKey('0') && votes.outcome; }}"
+    assert page.page.evaluate(voted) == "tie"
 
 
 def test_a_prompt_is_edited_in_its_place_and_one_answer_anew(serve: Server, open_page: Opener) -> None:

@@ -23,7 +23,7 @@ export class Votes {
       { outcome: "tie", name: t("vote.tie"), member: null, key: "0" },
       { outcome: "all-bad", name: t(answers.length === 2 ? "vote.both-bad" : "vote.all-bad"), member: null, key: "x" },
     ];
-    this.outcome = run.outcome;
+    this.outcome = this.options.some(({ outcome }) => outcome === run.outcome) ? run.outcome : null; // the answer beside may be deleted
     this.render();
   }
 
