@@ -69,6 +69,9 @@ def test_from_the_token_to_verdicts_and_controls(opened: Watched, planted: Plant
     burst.get_by_role("button", name="Restore all").click()
     page.wait_for_selector(".gac-operator-counts:has-text('0 flagged')")
     assert set(planted.store.battles.verdicts().values()) == {"restored"}
+    page.check("[name=is_paused]")
+    page.fill("[data-name=zyxone]", "0")
+    page.fill("[name=battles_per_day]", "50")  # a verdict saves none of these, and takes none back
     page.fill("[name=since]", "2020-01-01T00:00")
     page.fill("[name=before]", "2099-01-01T00:00")
     page.select_option("[name=contestant]", "zyxtwo")
@@ -76,9 +79,6 @@ def test_from_the_token_to_verdicts_and_controls(opened: Watched, planted: Plant
     page.wait_for_selector("[data-by=burst] article[data-name=fedc]:has-text('dropped 1')")
     assert page.input_value("[name=contestant]") == "zyxtwo", "a second verdict is on the same votes"
 
-    page.check("[name=is_paused]")
-    page.fill("[data-name=zyxone]", "0")
-    page.fill("[name=battles_per_day]", "50")
     click(page, ".gac-operator-controls button", then=".gac-operator-note:text-is('Saved.')")
     controls = planted.arena.operator.overview()["controls"]
     assert (controls["is_paused"], controls["battles_per_day"], controls["weights"]["zyxone"]) == (True, 50, 0)

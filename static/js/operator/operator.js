@@ -51,7 +51,7 @@ class OperatorPage {
       const options = body ? { method: "POST", body: JSON.stringify(body) } : {};
       const answer = await fetch(`operator/${path}`, { ...options, headers: { Authorization: `Bearer ${this.token}` }, cache: "no-store" });
       const reply = answer.headers.get("content-type")?.startsWith("application/json") ? await answer.json() : {};
-      if (answer.ok) this.draw(reply);
+      if (answer.ok) this.draw(reply, path !== "verdict"); // which leaves controls that are not saved yet
       note.textContent = answer.ok ? body ? t("keep.saved") : "" : said(reply.error ?? reply.detail ?? t("server.silent"));
     } catch {
       note.textContent = t("server.silent");
@@ -59,15 +59,17 @@ class OperatorPage {
     this.element.removeAttribute("aria-busy");
   }
 
-  draw(seen) {
+  draw(seen, hasControls) {
     const { controls } = this, tableOf = (by) => this.element.querySelector(`[data-by="${by}"]`);
     this.door.hidden = true;
     this.part("inside").hidden = false;
     this.part("counts").textContent = [t("rank.votes.n", { n: seen.num_votes }), t("operator.flagged.n", { n: seen.num_flagged }), t("operator.today", { count: seen.num_today })].join(" · ");
-    controls.elements.is_paused.checked = seen.controls.is_paused;
-    controls.elements.battles_per_day.value = seen.controls.battles_per_day;
-    this.part("weights").replaceChildren(...seen.contestants.map((name) => h("label", {}, h("bdi", { text: name }), " ",
-      h("input", { type: "number", min: 0, max: 100, step: "any", required: true, "data-name": name, value: seen.controls.weights[name] ?? 1 }))));
+    if (hasControls) {
+      controls.elements.is_paused.checked = seen.controls.is_paused;
+      controls.elements.battles_per_day.value = seen.controls.battles_per_day;
+      this.part("weights").replaceChildren(...seen.contestants.map((name) => h("label", {}, h("bdi", { text: name }), " ",
+        h("input", { type: "number", min: 0, max: 100, step: "any", required: true, "data-name": name, value: seen.controls.weights[name] ?? 1 }))));
+    }
     for (const [by, groups] of [["burst", seen.bursts], ["visitor", seen.visitors]]) {
       tableOf(by).replaceChildren(...(groups.length ? groups.map((group) => groupOf(by, group, (verdict) => this.ask("verdict", verdict))) : [t("none")]));
     }
