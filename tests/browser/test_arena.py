@@ -229,6 +229,21 @@ def test_tokens_are_offered_where_the_server_has_them(serve_arena: Server, open_
     page.wait_for_selector(status.format("Choose a token to see what every member wanted."))
 
 
+def test_reasons_stand_in_their_form_after_a_reload(serve_arena: Server, open_page: Opener) -> None:
+    page = to_arena(open_page(serve_arena(PlantedEnsemble(SAID))).page)
+    ask_two(page)
+    click(page, ".gac-vote[data-outcome=tie]", then=".gac-arena-views [value=changes]", state="attached")
+    page.click(".gac-arena-reasons summary")
+    page.check(".gac-arena-reasons [name=right][value=clear]", force=True)
+    page.fill(".gac-arena-comment textarea", "Both <b>odd</b>")
+    page.wait_for_selector(".gac-arena-reasons:has-text('Saved.')")
+    reload(page)
+    to_arena(page)
+    page.wait_for_selector(".gac-arena-reasons summary")
+    told = page.eval_on_selector(".gac-arena-reasons form", "(form) => [...new FormData(form)].flat()")
+    assert told == ["right", "clear", "comment", "Both <b>odd</b>"], "what is saved next takes its place"
+
+
 def test_two_turns_then_others_and_a_reload(serve_arena: Server, open_page: Opener) -> None:
     page = to_arena(open_page(serve_arena(PlantedEnsemble(SAID))).page)
     ask_two(page)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gac_app.arena.contestants import Contestant
 from gac_app.arena.outcomes import SIDES, Outcome, Side
@@ -131,6 +131,7 @@ class Battle:
         num_rows: judgements stored so far; a vote must name it, so that none counts twice.
         shown: characters of the last turn's sides that were shown when the vote came; None before. Once set, nothing
             else is accepted.
+        remark: the last, as stored: its reasons and comment; None = there is none.
         unwritten: a judgement that the database has not stored yet, and what to do once it has.
     """
 
@@ -149,6 +150,7 @@ class Battle:
     held_at: float = -math.inf  # when the database said last that this server judges it
     is_skipped: bool = False
     shown: dict[Side, int] | None = None
+    remark: Mapping[str, Any] | None = None
     unwritten: tuple[Future[None], Callable[[], None]] | None = None
     judging: threading.Lock = field(default_factory=threading.Lock)  # held from a click until it is stored
     lock: threading.RLock = field(default_factory=threading.RLock)  # never held while waiting

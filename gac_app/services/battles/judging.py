@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from functools import partial
 from typing import Any
 
 from gac_app.arena.moderation import Cast, Moderator
@@ -102,7 +103,7 @@ class Judge:
                 if battle.outcome is None:
                     raise RequestError("reasons", Phrase("Vote first, then say why."))
                 row = NewJudgement(position=battle.num_rows, kind=Kind.REMARK, body=body)
-                write = self._submit(battle, visitor_key, row, lambda: None)
+                write = self._submit(battle, visitor_key, row, partial(setattr, battle, "remark", body))
             settle(write)
         return self._battles.look(visitor_key, battle_id)
 

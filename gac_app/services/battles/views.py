@@ -12,7 +12,7 @@ from gac_app.errors import Phrase
 from gac_app.services.battles.battles import Battle, BattleRun
 from gac_app.services.battles.records import answer_record, side_record
 from gac_app.services.runs.views import WAITING
-from gac_app.storage import StoredBattle
+from gac_app.storage import Kind, StoredBattle
 
 Phase = Literal["waiting", "answering", "answered", "revealed", "void", "skipped", "interrupted"]
 
@@ -66,6 +66,7 @@ class BattleView:
         is_saving: the database has not stored the last judgement yet.
         message: for the visitor; mostly empty.
         contestants: by side, after the vote; None before.
+        remark: the visitor's last, with its reasons and comment; None = there is none.
     """
 
     id: str
@@ -78,6 +79,7 @@ class BattleView:
     is_saving: bool = False
     message: str = ""
     contestants: Mapping[Side, ContestantView] | None = None
+    remark: Mapping[str, Any] | None = None
 
 
 def live_view(battle: Battle) -> BattleView:
@@ -100,6 +102,7 @@ def live_view(battle: Battle) -> BattleView:
         is_saving=not is_saved,
         message=_message(battle, phase),
         contestants={side: _told(battle, side) for side in SIDES} if battle.is_told else None,
+        remark=battle.remark,
     )
 
 
@@ -159,7 +162,7 @@ def stored_view(battle: StoredBattle, *, why_not: str = "") -> BattleView:
     Args:
         why_not: though it is open; then no names are told.
     """
-    body = battle.body
+    body, told = battle.body, battle.last(Kind.REMARK)
     phase: Phase = "revealed" if battle.outcome and not why_not else "interrupted"
     if battle.status in ("void", "skipped"):
         phase = "void" if battle.status == "void" else "skipped"
@@ -173,6 +176,7 @@ def stored_view(battle: StoredBattle, *, why_not: str = "") -> BattleView:
         contestants={side: _contestant(body["sides"][side], [turn[side] for turn in body["turns"]]) for side in SIDES}
         if phase == "revealed"
         else None,
+        remark=told["body"] if told else None,
     )
 
 

@@ -79,7 +79,7 @@ def judged(records: Iterable[StoredBattle]) -> Iterator[Judged]:
     """The battles that have a vote which was not taken back."""
     for record in records:
         if vote := record.vote:
-            remark, verdict = _last(record, Kind.REMARK), _last(record, Kind.VERDICT)
+            remark, verdict = record.last(Kind.REMARK), record.last(Kind.VERDICT)
             said: Mapping[str, Any] = remark["body"] if remark else {"reasons": {}, "comment": ""}
             yield Judged(
                 record=record,
@@ -90,7 +90,3 @@ def judged(records: Iterable[StoredBattle]) -> Iterator[Judged]:
                 comment=said["comment"],
                 flags=flags_of(vote["facts"].get("flags", ()), verdict["outcome"] if verdict else None),
             )
-
-
-def _last(record: StoredBattle, kind: Kind) -> Mapping[str, Any] | None:
-    return next((row for row in reversed(record.judgements) if row["kind"] == kind), None)

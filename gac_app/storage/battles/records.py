@@ -107,6 +107,10 @@ class StoredBattle(BattleRecord):
         """That of the vote that stands; "" = none."""
         return self.vote["outcome"] if self.vote else ""
 
+    def last(self, kind: Kind) -> Mapping[str, Any] | None:
+        """The newest judgement of a kind; None = there is none."""
+        return next((row for row in reversed(self.judgements) if row["kind"] == kind), None)
+
     @property
     def is_told(self) -> bool:
         """Whether its visitor may know the names. Without a vote they would only tell how a contestant answers the same

@@ -199,7 +199,7 @@ class Arena {
     const isJudged = state.phase === "revealed";
     const { prompt } = this.form.elements;
     if (!before && document.activeElement === prompt && !prompt.value) this.votes.focus(); // so that the keys vote; who comes back types the next
-    if (isJudged) this.reasons.start(state.id);
+    if (isJudged) this.reasons.start(state.id, state.remark);
     this.part("arena-reasons").hidden = !isJudged;
     this.refresh();
     this.flush();

@@ -20,15 +20,16 @@ export class BattleReasons {
     root.addEventListener("change", (event) => { if (event.target.matches("textarea")) this.save(); });
   }
 
-  start(battle) {
+  /** `remark`: what was saved before, if anything; what is saved next takes its place. */
+  start(battle, remark) {
     if (battle === this.battle) return;
     clearTimeout(this.timer);
     Object.assign(this, { timer: 0, battle, saved: "" });
     this.note = h("p", { class: "gac-small", role: "status" });
-    const boxes = (side) => REASONS.map((reason) => h("label", { class: "gac-reason" }, h("input", { type: "checkbox", name: side, value: reason }), h("span", { text: t(`reason.${reason}`) })));
+    const boxes = (side) => REASONS.map((reason) => h("label", { class: "gac-reason" }, h("input", { type: "checkbox", name: side, value: reason, checked: remark?.reasons[side].includes(reason) }), h("span", { text: t(`reason.${reason}`) })));
     this.root.replaceChildren(
       ...SIDES.map((side, index) => h("fieldset", {}, h("legend", { text: t("arena.answer", { side: LETTERS[index] }) }), ...boxes(side))),
-      h("label", { class: "gac-arena-comment" }, h("span", { text: t("arena.comment") }), h("textarea", { name: "comment", rows: "1", maxlength: "2000" })), this.note);
+      h("label", { class: "gac-arena-comment" }, h("span", { text: t("arena.comment") }), h("textarea", { name: "comment", rows: "1", maxlength: "2000", text: remark?.comment })), this.note);
   }
 
   /** Send what has not been sent yet: another battle is about to take this one's place. */

@@ -143,8 +143,8 @@ def test_reasons_are_encrypted_and_the_last_count(arena: Arena, house: House) ->
     with pytest.raises(RequestError, match="comment"):
         arena.service.judge.remark(ALICE, view.id, {}, "x" * 2_001)
     after = arena.service.judge.remark(ALICE, view.id, {"left": ["clear", "useful"], "right": ["incorrect"]}, "xyzzy")
-    assert (after.phase, after.outcome) == ("revealed", "left")
     row = arena.store.battles.load(ALICE, view.id).judgements[-1]
+    assert (after.phase, after.outcome, after.remark) == ("revealed", "left", row["body"])
     assert row["body"] == {"reasons": {"left": ["useful", "clear"], "right": ["incorrect"]}, "comment": "xyzzy"}
     assert b"xyzzy" not in b"".join(path.read_bytes() for path in house.path.parent.iterdir())
 

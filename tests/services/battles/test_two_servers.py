@@ -164,8 +164,9 @@ def test_a_vote_of_an_earlier_release_is_told_and_takes_reasons(here: Arena, the
     with here.store.engine.begin() as connection:
         connection.execute(update(Battle).values(server_id="of a server that is gone"))
     assert names_by(there, view)
-    there.service.judge.remark(ALICE, view.id, {"left": ["clear"]}, "")
+    told = there.service.judge.remark(ALICE, view.id, {"left": ["clear"]}, "")
     assert (counted(there), there.kinds(view.id)) == ([1] * 5, ["vote", "remark"])
+    assert told.remark == {"reasons": {"left": ["clear"], "right": []}, "comment": ""}
 
 
 @pytest.mark.parametrize("change", [{"brightness": 1}, {"threshold": "high"}])
