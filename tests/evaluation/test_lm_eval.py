@@ -93,6 +93,9 @@ def test_an_answer_ends_before_what_the_task_says() -> None:
     assert len(one) < len(free)
     (warm,) = lm.generate_until(requests("generate_until", ("the", {"until": [], "temperature": 3.0, "seed": 1})))
     assert warm != free
+    for name, given in (("max-new-tokens=1", one), ("temperature=3+seed=1", warm)):
+        lm = EnsembleLM(ensemble, f"every-step+{name}", max_gen_toks=20)
+        assert lm.generate_until(requests("generate_until", ("the", {"until": []}))) == [given]
 
 
 def test_a_chat_goes_through_the_members_own_templates() -> None:

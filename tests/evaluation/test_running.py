@@ -24,8 +24,15 @@ from tests.fakes import config_of
 NQ, PIQA = load_task("nq"), load_task("piqa")
 
 
-def _ask(fake: FakeEnsemble, task: Task = NQ) -> Graded:
-    return answer(cast(Ensemble, fake), task, CAPITALS[1], parse_system("every-step", CONFIG))
+def _ask(fake: FakeEnsemble, task: Task = NQ, system: str = "every-step") -> Graded:
+    return answer(cast(Ensemble, fake), task, CAPITALS[1], parse_system(system, CONFIG))
+
+
+def test_a_setting_in_a_name_goes_before_the_task_s() -> None:
+    fake = FakeEnsemble({"Italy": " Rome"})
+    for name in ("every-step", "every-step+max-new-tokens=8"):
+        _ask(fake, system=name)
+    assert [settings.max_new_tokens for *_, settings in fake.asked] == [NQ.max_new_tokens, 8]
 
 
 @pytest.mark.parametrize(("form", "raw"), [("document", True), ("chat", False)])

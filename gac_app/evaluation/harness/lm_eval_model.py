@@ -178,7 +178,7 @@ class EnsembleLM(LM):  # type: ignore[misc]
         }
         if options.get("do_sample", True):  # the harness's default is greedy
             changes |= {name: options[name] for name in SAMPLING if options.get(name) is not None}
-        *_, finished = self._events(context, self._settings(**changes))
+        *_, finished = self._events(context, self._settings(**{**changes, **self._system.changes}))
         assert isinstance(finished, FinishedEvent)  # noqa: S101 (every session ends with it)
         _check_finish(finished)
         return finished.text

@@ -111,7 +111,7 @@ def answer(
     is_over: Callable[[], bool] = lambda: False,
 ) -> Graded:
     """The system's answer, judged. If a member fails, or prompt or choices do not fit, `error` says so. Decoding is
-    greedy unless the system samples.
+    greedy and ends as the task says, unless the system's name says otherwise.
 
     Args:
         candidates: the answers of the system's candidates, if it has any.
@@ -121,12 +121,8 @@ def answer(
     Raises:
         OutOfTimeError: the time is over.
     """
-    settings = system.settings(
-        ensemble.config,
-        temperature=system.changes.get("temperature", 0.0),
-        stop=task.stop,
-        max_new_tokens=task.max_new_tokens,
-    )
+    usual = {"temperature": 0.0, "stop": task.stop, "max_new_tokens": task.max_new_tokens}
+    settings = system.settings(ensemble.config, **{**usual, **system.changes})
     if is_over():
         raise OutOfTimeError
     how: dict[str, Any] = {"settings": settings, "alone": system.alone, "raw": task.is_raw, "namespace": namespace}
