@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 from gac_app.decoding.alignment.boundary_conflict import _are_conflicts, boundary_conflicts, extends_beyond, surely_ends
 from gac_app.decoding.alignment.covers import Covers
 from gac_app.decoding.distribution.token_distribution import TokenDistribution
+from gac_app.decoding.member import InlineMember
 from gac_app.models.random_model import RandomModel
 from gac_app.vocab.union import UnionVocabulary
 from tests.decoding.answers import decoded
 from tests.decoding.conftest import make
 from tests.examples import FEW
+from tests.fakes import FakeModel, Fault, config_of, ensemble_of
 
 SPACES = UnionVocabulary([b" ", b"   ", b"    ", b"x", b"\xe6", "日".encode(), "本".encode()])
 
@@ -144,13 +146,17 @@ def test_paper_is_project_mean_argmax_feed(seeds: list[int], raw_weights: list[i
 
 
 def test_who_catches_up_is_told_the_gate_s_top_of_this_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    told, resync = list[list[bytes]](), Covers.resync
+    """Or none, where the gate has failed."""
+    told, resync = list[list[bytes] | None](), Covers.resync
 
-    def noted(covers: Covers, piece: bytes, likely: list[bytes]) -> bytes:
+    def noted(covers: Covers, piece: bytes, likely: list[bytes] | None) -> bytes:
         told.append(likely)
         return resync(covers, piece, likely)
 
     monkeypatch.setattr(Covers, "resync", noted)
-    steps, _ = decoded(make(1, 2), mode="gate", threshold=0.2, alignment="prefix", max_new_tokens=40)
-    [top] = [step.members[0].top for step in steps if step.is_ensembled]
-    assert told == [[one.token for one in top if one.token and one.prob >= 0.01]]
+    models = [FakeModel("a", 1, Fault("nan", from_read=10)), FakeModel("b", 2)]
+    ensemble = ensemble_of(models, config_of(["a", "b"]), InlineMember)
+    how: dict[str, Any] = {"mode": "gate", "threshold": 0.2, "alignment": "prefix", "on_member_failure": "drop"}
+    steps, _ = decoded(ensemble, max_new_tokens=12, **how)
+    [top] = [step.members[0].top for step in steps if step.is_ensembled and not step.dropped]
+    assert told == [[one.token for one in top if one.token and one.prob >= 0.01], None]

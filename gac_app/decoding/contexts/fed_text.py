@@ -49,7 +49,7 @@ class FedText:
     def miss(self, token: bytes) -> None:
         """Add a token that the member is not asked about."""
         self.pending_bytes += self.incomplete_utf8 + token
-        self.incomplete_utf8 = b""
+        self.incomplete_utf8, self.likely = b"", None
         if len(self.pending_bytes) >= 2 * _MOVING:
             del self.pending_bytes[: self.covers.take_start(bytes(self.pending_bytes), _MOVING)]
 
