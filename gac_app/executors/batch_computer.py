@@ -42,9 +42,9 @@ class BatchComputer:
             return
         except GacError as error:
             failure = error
-        has_room = self._has_more_room([command for command, _ in left], failure)
+        has_room = self._has_more_room(failure)
         if len(commands) == 1 and not has_room:
-            commands[0].future.set_exception(failure)
+            self._fail(commands[0], failure)
         else:
             for command, ids in left:
                 command.sequence.ids = ids  # as before the batch, some of which was computed
@@ -60,8 +60,8 @@ class BatchComputer:
                 self._model.read([command.request.chunk(num_ids)])
             command.num_read, command.num_new = command.num_read + num_ids, command.num_new - num_ids
         except GacError as error:
-            if not self._has_more_room([command], error):
-                command.future.set_exception(error)
+            if not self._has_more_room(error):
+                self._fail(command, error)
             return False
         command.seconds += time.monotonic() - started
         return True
@@ -82,10 +82,12 @@ class BatchComputer:
         self.is_doubtful = bool(why)
         return why
 
-    def _has_more_room(self, commands: list[ReadCommand], error: GacError) -> bool:
+    def _fail(self, command: ReadCommand, error: GacError) -> None:
+        self._prefix_cache.invalidate(command.sequence)
+        command.future.set_exception(error)
+
+    def _has_more_room(self, error: GacError) -> bool:
         """Whether a failed forward pass lacked memory and the prefix cache could free some."""
-        for command in commands:
-            self._prefix_cache.invalidate(command.sequence)
         self.is_doubtful |= isinstance(error, MemberError) and error.kind == "exception"
         _clear_frames(error)
         return isinstance(error, MemberError) and error.kind == "out-of-memory" and self._prefix_cache.evict_kept()

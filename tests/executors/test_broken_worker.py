@@ -66,6 +66,8 @@ def test_only_the_culprit_of_a_pass_is_told(member: ThreadMember, model: Breakin
         assert found.num_read == len(prompt)
     in_worker(member)
     assert model.batches == [1, 3, *([1, 1] if is_number else [1, 1, 1, 1])], "a model that raises is probed"
+    live = member._scheduler.prefix_cache._live
+    assert [sequence in live for sequence in sequences] == [True, False, True], "others may go on from them"
     again = member.read(after(sequences[2], [65])).result(WAIT_S)
     assert torch.equal(probs_of(again), fresh(member, sequences[2].ids))
 
