@@ -19,11 +19,11 @@ pytestmark = pytest.mark.browser
 
 SAID = ("# Paris\n", "\n", "It", " is", " **the**", " capital", " <i>of</i>", " France", ".", "")
 LONG = (*(f" word{number}" for number in range(4000)), "")
-BOX = ".gac-arena-form textarea"
+BOX, LISTENS = ".gac-arena-form textarea", ".gac-arena-send:not(:empty)"  # its script has begun
 
 
 def to_arena(page: Page) -> Page:
-    to_tab(page, "Battle", then=BOX)
+    to_tab(page, "Battle", then=LISTENS)
     return page
 
 

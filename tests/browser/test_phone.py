@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Route
 
 from tests.browser.conftest import CALLS, Opener, Server, Watched, click
-from tests.browser.test_arena import BOX, answered, to_arena
+from tests.browser.test_arena import BOX, LISTENS, answered, to_arena
 from tests.browser.test_arrangement import LONG, boxes, overlaps
 from tests.ui.planted import PlantedEnsemble
 
@@ -53,6 +53,7 @@ def test_nothing_is_cut_or_covered_on_a_german_phone(serve: Server, open_page: O
 def test_words_of_a_german_vote_fit_a_phone(serve_arena: Server, open_page: Opener) -> None:
     page = open_page(serve_arena(), viewport=PHONE, locale="de").page
     page.click("role=tab[name=Arena]")
+    page.wait_for_selector(LISTENS)
     page.fill(BOX, "Hallo")
     page.press(BOX, "Enter")
     page.wait_for_selector(".gac-arena-bar [data-act=skip]")
@@ -62,7 +63,6 @@ def test_words_of_a_german_vote_fit_a_phone(serve_arena: Server, open_page: Open
 
 def test_an_arena_answer_stays_in_its_card(serve_arena: Server, open_page: Opener) -> None:
     page = to_arena(open_page(serve_arena(PlantedEnsemble((*LONG, ""))), viewport=PHONE).page)
-    page.wait_for_selector(".gac-arena-send:text-is('Begin')")
     page.fill(BOX, "a prompt of several lines " * 5)
     page.wait_for_function(f"document.querySelector('{BOX}').offsetHeight > 80")
     page.press(BOX, "Enter")
