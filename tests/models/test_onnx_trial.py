@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import closing, nullcontext
@@ -74,17 +75,22 @@ class Outlying(OnnxModel):
 class Stumbling(OnnxModel):
     """The logits of single steps are others."""
 
+    factor = -1.0
+
     def read(self, requests: list[ForwardRequest]) -> list[torch.Tensor]:
-        signs = [-1 if one.start and one.num_uncomputed == 1 else 1 for one in requests]
-        return [sign * logits_NV for sign, logits_NV in zip(signs, super().read(requests), strict=True)]
+        factors = [self.factor if one.start and one.num_uncomputed == 1 else 1 for one in requests]
+        return [factor * logits_NV for factor, logits_NV in zip(factors, super().read(requests), strict=True)]
 
 
 def test_the_first_position_says_little_and_single_steps_much(windowed: Path, llama_cpp: Model, tmp_path: Path) -> None:
     graph.write(windowed, tmp_path)
     with closing(load(windowed, tmp_path, Outlying)) as model:
         compare_logits(llama_cpp, model, WINDOW)
-    with closing(load(windowed, tmp_path, Stumbling)) as model, pytest.raises(Unsuited, match="other logits"):
-        compare_logits(llama_cpp, model, WINDOW)
+    with closing(load(windowed, tmp_path, Stumbling)) as model:
+        for factor in (-1.0, math.nan):
+            model.factor = factor  # type: ignore[attr-defined]
+            with pytest.raises(Unsuited, match="other logits"):
+                compare_logits(llama_cpp, model, WINDOW)
 
 
 class ByBatch(OnnxModel):
