@@ -13,7 +13,6 @@ from statistics import median
 from gac_app.bench.rows import NotMeasured, Row, Target
 from gac_app.bench.workbench import PROMPTS, Workbench, decode, interleaved
 from gac_app.config import Config
-from gac_app.member_config import MemberConfig
 
 NUM_AT_ONCE = 8
 _SYSTEM_PROMPTS = ("Answer in plain words.", "Think step by step.", "Be exact, and give examples.")
@@ -53,13 +52,16 @@ def measure_many(bench: Workbench) -> list[Row]:
 
 
 def measure_views(bench: Workbench) -> list[Row]:
-    """Milliseconds per token of three views of the gate's model at every step, against that of one of them alone."""
+    """Milliseconds per token of three views of the gate's model at every step, against that of one of them alone.
+
+    Raises NotMeasured if a server computes it.
+    """
     gate = bench.config.member(bench.config.settings.gate)
-    members = [
-        MemberConfig.model_validate({**dict(gate), "name": f"view {number}", "of": gate.name, "system_prompt": text})
-        for number, text in enumerate(_SYSTEM_PROMPTS, start=1)
-    ]
-    config = Config(members=(gate, *members), plugins=bench.config.plugins, cache_dir=bench.config.cache_dir)
+    base = bench.config.member(gate.of or gate.name)
+    if base.server:
+        raise NotMeasured(f"{base.name} runs on a server, so it has no views")
+    members = [base, *({"name": f"view: {text}", "of": base.name, "system_prompt": text} for text in _SYSTEM_PROMPTS)]
+    config = Config.model_validate({**dict(bench.config), "members": members, "settings": {}, "arena": {}})
     views = config.member_names[1:]
     settings = bench.settings(config, members=views, gate=views[0])
     with closing(bench.loaded(config)) as ensemble:

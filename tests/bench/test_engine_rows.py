@@ -13,6 +13,7 @@ from gac_app.bench import prompts, reproducible, rules, steps, together, visitor
 from gac_app.bench.rows import NotMeasured
 from gac_app.bench.start import cache_bytes
 from gac_app.bench.workbench import Decoded, decode
+from gac_app.config import Config
 from gac_app.decoding.loop import DecodingSession
 from gac_app.decoding.rules import combine_rules
 from gac_app.errors import GacError
@@ -66,10 +67,18 @@ def alone_in(answer: Decoded) -> str:
 
 def test_three_views_are_held_against_one(bench_of: BenchOf, monkeypatch: pytest.MonkeyPatch) -> None:
     bench = bench_of([FakeModel("a")])
+    member = {"name": "a", "source": "random:0", "max_sequences": 2}
+    view = {"name": "b", "of": "a", "system_prompt": "Be brief."}
+    few: dict[str, Any] = {"server": {"max_running": 1}, "lab": {"is_open": False}, "settings": {"gate": "b"}}
+    bench.config = Config.model_validate({"members": [member, view], **few})
     planned(monkeypatch, together, lambda answer: 20.0 if alone_in(answer) else 30.0)
     monkeypatch.setattr(bench, "loaded", lambda c: unite([FakeModel("a")], c, ThreadMember, devices_disjoint=False))
     [row] = together.measure_views(bench)
     assert (row.value, row.note) == (pytest.approx(1.5), "ms/token: 30.0, one 20.0")
+    elsewhere = {"name": "a", "source": "hub:x/y", "server": {"url": "http://gpu:8000", "api": "vllm"}}
+    bench.config = Config.model_validate({"members": [elsewhere]})
+    with pytest.raises(NotMeasured, match="a runs on a server"):
+        together.measure_views(bench)
 
 
 def test_every_combine_rule_is_held_against_the_mean(bench_of: BenchOf) -> None:
