@@ -95,7 +95,7 @@ def connect(
         lab = Lab(config, evaluation_dir(config), partial(_for_a_study, runs.members), store)
         runs.companions.append(lab)
     arena = ArenaService(runs, store) if config.arena.is_open else None
-    return Services(runs, lab, arena, Exports(store, store.battles.open_ids))
+    return Services(runs, lab, arena, Exports(store))
 
 
 def _mirror_place(config: Config) -> Place:

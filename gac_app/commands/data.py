@@ -92,10 +92,8 @@ def release(
     from gac_app.services.exports.release import CARD, FILE, card_of, release_of
 
     with closing(_store(config)) as store:
-        open_ids = store.battles.open_ids()  # on servers
-        people = (one for one in store.battles.export() if one.origin == Origin.PEOPLE)
-        battles = (one for one in people if one.battle_id not in open_ids)
-        found = release_of(judged(battles), has_unconsented=unconsented, has_flagged=flagged, has_equal=equal)
+        people = (one for one in store.battles.export(has_open=False) if one.origin == Origin.PEOPLE)
+        found = release_of(judged(people), has_unconsented=unconsented, has_flagged=flagged, has_equal=equal)
     with writing(folder, "FOLDER"):
         folder.mkdir(parents=True)
         (folder / FILE).write_text("".join(found.lines()), "utf-8")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -18,15 +18,10 @@ logger = logging.getLogger(__name__)
 
 
 class Exports:
-    """Writes stored runs and votes to files.
+    """Writes stored runs and votes to files."""
 
-    Args:
-        open_battles: gives the ids of battles that must not be exported yet.
-    """
-
-    def __init__(self, store: Store, open_battles: Callable[[], frozenset[str]] = frozenset) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
-        self._open_battles = open_battles
 
     def everything(self, wanted: str) -> tuple[str, Iterator[bytes]]:
         """The name and the parts of a file of all votes, without battles that can still be judged. Raises RequestError:
@@ -36,19 +31,17 @@ class Exports:
             chosen = Format(wanted)
         except ValueError:
             raise RequestError("format", f"expected one of {', '.join(Format)}") from None
-        return f"gac-votes-{chosen}.{chosen.suffix}", self.content(
-            chosen, (Origin.PEOPLE, Origin.COMPARE), self._open_battles()
-        )
+        return f"gac-votes-{chosen}.{chosen.suffix}", self.content(chosen, (Origin.PEOPLE, Origin.COMPARE))
 
     def lines(self) -> Iterator[str]:
         """All runs, then all battles: a JSON object and a line end each."""
         yield from map(_run_line, self._store.export())
         yield from _battle_lines(self._store.battles.export())
 
-    def content(self, wanted: Format, origins: Iterable[Origin], without: Collection[str] = ()) -> Iterator[bytes]:
-        """The parts of a file of the votes of some origins, without some battles; read as they are asked for."""
-        chosen, battles = set(origins), self._store.battles.export()
-        return _parts((one for one in battles if one.origin in chosen and one.battle_id not in without), wanted)
+    def content(self, wanted: Format, origins: Iterable[Origin]) -> Iterator[bytes]:
+        """The parts of a file of the votes of some origins, without open battles; read as they are asked for."""
+        chosen, battles = set(origins), self._store.battles.export(has_open=False)
+        return _parts((one for one in battles if one.origin in chosen), wanted)
 
     def lines_of(self, key: str) -> list[tuple[str, str]]:
         """The ids and lines of a run that has ended and of its battles, or of a battle on which a vote stands, if the

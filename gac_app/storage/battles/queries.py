@@ -60,13 +60,8 @@ def num_started(session: Session, since: datetime, visitor_key: str = "", client
     return session.scalar(counted) or 0
 
 
-def open_ids(session: Session) -> frozenset[str]:
-    """The ids of battles that a server judges: their names are secret."""
-    return frozenset(session.scalars(select(Battle.id).where(_is_open())))
-
-
 def is_open(session: Session, battle_id: str) -> bool:
-    """Whether a battle is one of `open_ids`."""
+    """Whether a server judges a battle: its names are secret."""
     return session.scalar(select(Battle.id).where(_is_open(), Battle.id == clean_text(battle_id))) is not None
 
 
@@ -78,7 +73,7 @@ def holding(session: Session, battle_id: str) -> Holding | None:
 
 
 def newest(session: Session, visitor_key: str, limit: int) -> tuple[list[StoredBattle], int]:
-    """A visitor's newest battles except open ones (see `open_ids`), newest first, and their number. Damaged ones are
+    """A visitor's newest battles except open ones (see `is_open`), newest first, and their number. Damaged ones are
     left out. Names may be told of those that are `is_told`.
     """
     query = owned(visitor_key).where(~_is_open())
@@ -87,9 +82,14 @@ def newest(session: Session, visitor_key: str, limit: int) -> tuple[list[StoredB
     return list(_readable(session.scalars(last_first.options(*whole())))), num or 0
 
 
-def export(engine: Engine, visitor_key: str = "") -> Iterator[StoredBattle]:
-    """Every battle of one visitor or of everybody, oldest first. Unreadable ones are left out."""
+def export(engine: Engine, visitor_key: str = "", *, has_open: bool = True) -> Iterator[StoredBattle]:
+    """Every battle of one visitor or of everybody, oldest first. Unreadable ones are left out.
+
+    Args:
+        has_open: with those that are open (see `is_open`) when their page is read.
+    """
     wanted = owned(visitor_key) if visitor_key else select(Battle)
+    wanted = wanted if has_open else wanted.where(~_is_open())
     for battle_ids in pages(engine, wanted, Battle.created_at, Battle.id):
         query = select(Battle).where(Battle.id.in_(battle_ids)).order_by(Battle.created_at, Battle.id)
         with reading(engine) as session:

@@ -51,7 +51,6 @@ class BattleStore:
     set_controls = writes(_set_controls)
 
     load = reads(queries.load)
-    open_ids = reads(queries.open_ids)
     is_open = reads(queries.is_open)
     holding = reads(queries.holding)
     newest = reads(queries.newest)
@@ -63,9 +62,9 @@ class BattleStore:
     cast = reads(queries.cast)
     verdicts = reads(queries.verdicts)
 
-    def export(self, visitor_key: str = "") -> Iterator[StoredBattle]:
-        """All battles of one visitor or of everybody, oldest first."""
-        return queries.export(self.database.engine, visitor_key)
+    def export(self, visitor_key: str = "", *, has_open: bool = True) -> Iterator[StoredBattle]:
+        """All battles of one visitor or of everybody, oldest first, with or without open ones."""
+        return queries.export(self.database.engine, visitor_key, has_open=has_open)
 
     votes = reads(standing_votes.votes)
     votes_version = reads(standing_votes.version)

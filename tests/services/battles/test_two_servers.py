@@ -42,7 +42,7 @@ def counted(arena: Arena) -> list[int]:
     """What tells of Alice's battles: her list, her file, the operator's, the leaderboards."""
     standings = arena.service.standings
     standings._rating_s = 0.0  # as if rating took no time
-    _, everything = Exports(arena.store, arena.store.battles.open_ids).everything("jsonl")
+    _, everything = Exports(arena.store).everything("jsonl")
     return [
         arena.service.battles.newest(ALICE, 9)[1],
         len(list(arena.service.battles.own(ALICE))),
