@@ -174,6 +174,8 @@ class MemberConfig(Frozen):
             raise ValueError("vllm: expected no arguments of vLLM without backend: vllm")
         if self.max_memory and self.backend == "vllm":
             raise ValueError("max_memory: expected vllm: {gpu_memory_utilization: 0.4}, vLLM's share of each GPU")
+        if self.backend == "vllm" and {"cpu"} < {*self.device}:
+            raise ValueError("device: expected GPUs or the CPU for vLLM, not both")
         if self.gpu_share > 1:
             raise ValueError("vllm: gpu_memory_utilization: expected a share of a GPU, at most 1")
         return self

@@ -164,6 +164,7 @@ def test_what_vllm_cannot_take_is_refused(fake: FakeVllm, llama_dir: Path) -> No
     for wrong, said in (
         ({"ray": {}}, "no two of them"),
         ({"max_memory": {"cuda:0": "1GiB"}}, "gpu_memory_utilization"),
+        ({"device": ("cuda:0", "cpu")}, "GPUs or the CPU"),
         ({"backend": "auto", "vllm": {"seed": 1}}, "without backend: vllm"),
     ):
         with pytest.raises(ValueError, match=said):
