@@ -5,9 +5,11 @@ Shape suffix: `U` the union vocabulary.
 
 from __future__ import annotations
 
+import operator
 import weakref
 from collections.abc import Callable
 from functools import cached_property
+from typing import SupportsIndex
 
 import torch
 
@@ -90,11 +92,12 @@ class Decoding(Closing):
         """The next step, the same until a token is fed. Raises RequestError at the end, MemberError, RuleError."""
         return Step(self._looked())
 
-    def feed(self, token: int | bytes | str | None = None) -> StepTrace:
+    def feed(self, token: SupportsIndex | bytes | str | None = None) -> StepTrace:
         """Take the step with a token.
 
         Args:
-            token: a union id, or a token's bytes or text; b"" or "" is END; None = as the settings choose.
+            token: a union id, as an integer of Python, numpy or torch; or a token's bytes or text; b"" or "" is END;
+                None = as the settings choose.
 
         Returns:
             the step as it is told everywhere.
@@ -123,10 +126,10 @@ class Decoding(Closing):
             self._view = self._session.look()
         return self._view
 
-    def _id_of(self, token: int | bytes | str) -> int:
-        if isinstance(token, int):
-            if 0 <= token < len(self._union):
-                return token
+    def _id_of(self, token: SupportsIndex | bytes | str) -> int:
+        if not isinstance(token, str | bytes):
+            if 0 <= (token_id := operator.index(token)) < len(self._union):
+                return token_id
             raise RequestError("token", f"unknown union id {token}; expected 0 to {len(self._union) - 1}")
         data = bytes_of(token) if isinstance(token, str) else token
         if data and data not in self._union.ids:

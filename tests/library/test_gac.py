@@ -234,6 +234,7 @@ def test_a_token_of_ones_own_is_fed(gac: Gac) -> None:
             assert probs_U.sum() == pytest.approx(1, abs=1e-4)
         least = int(decoding.look().mixture[:-1].argmin())  # not END
         assert decoding.feed(least).token == gac.union.tokens[least]
+        assert decoding.feed(torch.tensor(0)).token == gac.union.tokens[0]
         decoding.feed("a")
         assert decoding.text.endswith("a")
         decoding.feed(b"")
