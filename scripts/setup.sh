@@ -44,9 +44,10 @@ has_nvidia() {
 # On Linux the common package index serves a torch with CUDA inside, 3 GB with its libraries. Where no GPU could use
 # it, the CPU build is taken: from whatever pip is configured to look at, else from PyTorch's own index.
 install_cpu_torch() {
-  local torch
+  local torch is_pinned
   torch=$(grep '^torch==' constraints.txt)
-  if [ "$(uname -s)" != Linux ] || has_nvidia || "$python" -c 'import torch' 2>/dev/null ||
+  is_pinned="import sys, torch; sys.exit(torch.__version__.partition('+')[0] != '${torch#torch==}')"
+  if [ "$(uname -s)" != Linux ] || has_nvidia || "$python" -c "$is_pinned" 2>/dev/null ||
     "$python" -m pip index versions torch 2>/dev/null | grep -qF "${torch#torch==}+cpu"; then
     return
   fi

@@ -14,14 +14,14 @@ import pytest
 pytestmark = pytest.mark.process
 
 SCRIPTS = Path(__file__).parent.parent / "scripts"
-# Says its version, refuses to import torch, and fails where the test wants an installation to fail.
-FAKE_PYTHON = """#!/bin/sh
+# Says its version, knows no torch but the test's, and fails where the test wants an installation to fail.
+FAKE_PYTHON = f"""#!/bin/sh
 echo "$*" >>"$CALLS"
 case "$*" in
 -VV) echo "Python $FAKE_VERSION" ;;
 *"index versions torch"*) echo "2.13.0+cpu" ;;
-*"import torch"*) exit 1 ;;
-*"pip install"*) exit "${PIP_STATUS:-0}" ;;
+*", torch;"*) exec {sys.executable} -S "$@" ;;
+*"pip install"*) exit "${{PIP_STATUS:-0}}" ;;
 *--last-failed*) exit 0 ;;
 *"-m pytest"*) echo "$PYTEST_ADDOPTS" >>"$CALLS"; exit 1 ;;
 esac
@@ -73,6 +73,14 @@ def test_what_changed_is_installed(project: Path) -> None:
         with (project / name).open("a", encoding="utf-8") as file:
             file.write("more==1\n")
         assert _installs(_run(project, FAKE_VERSION="3.12.1")[1]) == 1, name
+
+
+@pytest.mark.skipif(sys.platform != "linux" or Path("/dev/nvidiactl").exists(), reason="any torch serves there")
+def test_the_cpu_build_of_another_torch_is_sought(project: Path) -> None:
+    for version, is_sought in (("2.9.1+cpu", True), ("2.13.0+cpu", False)):
+        (project / "torch.py").write_text(f"__version__ = '{version}'\n", encoding="utf-8")
+        _, calls = _run(project, FAKE_VERSION=version)
+        assert any("index versions torch" in call for call in calls) == is_sought
 
 
 def test_a_failed_installation_is_said_and_tried_again(project: Path) -> None:
