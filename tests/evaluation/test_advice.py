@@ -18,6 +18,7 @@ from gac_app.decoding.ensemble import Ensemble
 from gac_app.errors import RequestError
 from gac_app.evaluation.running import Spending, System, SystemReport
 from gac_app.evaluation.studies import Evaluator
+from gac_app.evaluation.studies.advice import _plots
 from gac_app.evaluation.studies.advising.adviser import Adviser
 from gac_app.evaluation.studies.advising.outcome import Advice, HeldOut
 from gac_app.evaluation.studies.advising.wording import pasted, sentences
@@ -119,6 +120,8 @@ def test_the_best_is_asked_where_a_smaller_one_is_unsure(tmp_path: Path) -> None
     config = ensemble.config
     found = advice_on(ensemble, tmp_path)
     assert found.cheaper
+    [plot] = _plots(found, config)
+    assert {"gate a", "gate b"} < {row["series"] for row in plot["data"]["values"]}, "a line for each"
     settings = found.cheaper.chosen.system.settings(config)
     assert (settings.gate, settings.weights, found.best.alone) == ("a", {"a": 0.0, "b": 1.0}, "b")
     assert found.cheaper.chosen.num_right == found.cheaper.best.num_right == 20

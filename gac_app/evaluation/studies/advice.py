@@ -62,7 +62,7 @@ class AdviceStudy(QuestionStudy):
             tables=[_held_out(advice), _development(advice), _predicted(advice)],
             data=_data(advice, config, settings),
             remarks=sentences(advice, config),
-            plots=_plots(advice),
+            plots=_plots(advice, config),
             failure=failure(advice.reports),
             settings=settings,
         )
@@ -125,18 +125,21 @@ def _data(advice: Advice, config: Config, settings: str) -> dict[str, Any]:
     }
 
 
-def _plots(advice: Advice) -> list[Spec]:
-    """Bits per byte over the share of steps ensembled."""
+def _plots(advice: Advice, config: Config) -> list[Spec]:
+    """Bits per byte over the share of steps ensembled, a line for each gate's thresholds."""
     found, read = advice.likelihoods, advice.read
     systems = found.measured_on(read)
 
     def place(system: System) -> tuple[float, float]:
         return 100 * found.share_ensembled(system, read), found.bits(system, read)
 
-    gates = sorted(place(system) for system in systems if system.changes.get("mode") == "gate")
+    gates: dict[str, list[tuple[float, float]]] = {}
+    for system in systems:
+        if system.changes.get("mode") == "gate":
+            gates.setdefault(system.settings(config).gate, []).append(place(system))
     every_step = [place(system) for system in systems if system.changes.get("mode") == "every-step"]
     series: dict[str, Series] = {
-        **({"thresholds of the gate": Series(gates)} if gates else {}),
+        **{Phrase("gate {name}", name=gate): Series(sorted(places)) for gate, places in gates.items()},
         **{
             Phrase("{name} alone", name=system.alone): Series([(0.0, place(system)[1])])
             for system in systems
