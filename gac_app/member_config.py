@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping
 from itertools import chain
@@ -263,7 +264,7 @@ def _beside(part: Any, info: ValidationInfo) -> Any:
     """A local path, relative to the folder of the configuration that is checked."""
     if not (isinstance(part, str) and part and info.context) or scheme_of(part):
         return part
-    return str(info.context[FOLDER] / Path(part).expanduser())
+    return str(info.context[FOLDER] / os.path.expanduser(part))  # noqa: PTH111 (Path's raises for an unknown user)
 
 
 def plugin_beside(plugin: Any, info: ValidationInfo) -> Any:

@@ -69,7 +69,7 @@ def _member(item: Any, taken: Sequence[str]) -> dict[str, Any]:
             "folder, a dictionary, or a pair (model, tokenizer) of transformers"
         )
     text = str(item)
-    if not scheme_of(text) and not Path(text).expanduser().exists():
+    if not scheme_of(text) and not os.path.exists(os.path.expanduser(text)):  # noqa: PTH110, PTH111 (as `_beside`)
         for member in read_config(None, os.environ).members:
             if member.name == text:
                 return member.model_dump()

@@ -112,6 +112,7 @@ def test_a_configuration_keeps_its_views_and_plug_ins() -> None:
         ({"members": RANDOM, "colour": 1}, "colour: unknown key"),
         ("nowhere.yaml", "cannot be read"),
         (["./nowhere"], r"there is no .*nowhere; expected a directory"),
+        (["~no-such-user/model.gguf"], "there is no .*/~no-such-user/model.gguf"),
         (["no/such/folder"], r"there is no .*no/such/folder; expected a directory"),
         (["hub:org/-name"], r"-name: hub:org/-name: .*Repo id"),
     ],
