@@ -98,7 +98,7 @@ def test_a_member_that_fails_is_raised() -> None:
             patch.object(gac.ensemble, "request", wraps=gac.ensemble.request) as asked,
             pytest.raises(MemberError, match="planned"),
         ):
-            gac.answers(["good", "bad", *["good"] * 200], max_new_tokens=3000)
+            gac.answers(["good", "bad", *["good"] * 200], parallel=2, max_new_tokens=3000)
         assert len(broken.batches) < num_before + 1000, "the others end with the first failure"
         assert asked.call_count < 100, "those that wait do not begin"
         assert broken.num_held <= 4  # of the prefix cache
