@@ -105,6 +105,16 @@ def test_members_that_cut_alike_read_a_replayed_answer_at_once() -> None:
     assert {usage.num_forwards for usage in again.members.values()} == {4}
 
 
+@pytest.mark.parametrize("seed", [0, 5, 8])
+def test_a_replay_asks_only_where_the_answer_did(seed: int) -> None:
+    """Others that were not asked do not know how they cut the text; that must not matter."""
+    ensemble = toy_ensemble(toys(seed, 2, LETTERS))
+    how = {"mode": "gate", "threshold": 0.3, "alignment": "prefix", "temperature": 1.0, "speculation": "off"}
+    steps, _ = decoded(ensemble, **how)
+    _, again = decoded(ensemble, Branch(tuple(steps[:18])), **how)
+    assert next(iter(again.members.values())).num_forwards - again.num_decoded < 10
+
+
 def test_a_replayed_answer_ends_where_its_settings_say() -> None:
     ensemble = make(1, 2)
     steps, end = decoded(ensemble, max_new_tokens=10)

@@ -171,6 +171,7 @@ def test_the_last_token_missed_is_weighed_where_that_matters() -> None:
         covers = Covers(mapping)
         learn(covers, toy, mapping)
         assert covers.resync(b"aab", likely) == b""
+        learn(covers.fork(), toy, mapping)  # which is independent
         assert len(covers.unread) == num_unread
         assert covers.unread[-1].end == 3
         assert toy.cut(b"aab") == [b"a", b"ab"]
