@@ -152,7 +152,10 @@ def bare_host(
 def mount_page(host: FastAPI, page: gradio.Blocks, options: Mapping[str, Any]) -> None:
     """Mount a page at `/`; `options` are those of Gradio's `mount_gradio_app`."""
     gradio.mount_gradio_app(host, page, path="/", **{**_CLOSED, **options})
-    host.state.admission.page = GradioPage(page, host.routes[-1].app)  # type: ignore[attr-defined]
+    app: FastAPI = host.routes[-1].app  # type: ignore[attr-defined]
+    host.state.admission.page = GradioPage(page, app)
+    for route in app.routes:  # FastAPI would prepare them in the first request, which held the event loop for 40 ms
+        route.matches({"type": "http", "method": "GET", "path": ""})
 
 
 def _options(
