@@ -45,14 +45,14 @@ def test_a_visitor_whose_address_is_unknown_needs_a_history() -> None:
 
 
 def test_a_crowd_of_one_day_is_bounded() -> None:
-    def crowd(num_home: int, num: int) -> float:
+    def crowd(num_home: int, num: int, times: int = 1) -> float:
         """The weight of those who come on the third day alone."""
-        address_N = np.repeat(np.arange(num_home + num), [2] * num_home + [1] * num)
-        day_N = np.array([0, 1] * num_home + [2] * num)
+        address_N = np.repeat(np.arange(num_home + num), [2] * num_home + [times] * num)
+        day_N = np.array([0, 1] * num_home + [2] * num * times)
         return float(weights(address_N, address_N, day_N)[2 * num_home :].sum())
 
     assert crowd(300, 500) == pytest.approx(500)
-    assert crowd(300, 5_000) == pytest.approx(CROWD)
+    assert crowd(300, 5_000) == crowd(300, 5_000, times=2) == pytest.approx(CROWD)
     assert crowd(20_000, 5_000) == pytest.approx(CROWD_SHARE * 20_000)
 
 
