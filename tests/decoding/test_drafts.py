@@ -186,6 +186,15 @@ def test_drafts_are_made_where_the_text_stays_the_same(
     assert views != "in turn" or "speculation" in how, "of one model, no draft costs less than what it saves"
 
 
+def test_one_member_that_reads_drafts_otherwise_forbids_them() -> None:
+    members, settings = list(make(1, 2).members.values()), Settings(**EVERY_STEP, alignment="paper")
+    with patch.multiple(Model, is_chunk_invariant=False, is_chunk_consistent=True):
+        found = [when_to_draft(members, settings, devices_disjoint=True, is_reproducible=False)]
+        with patch.object(members[0].model, "is_chunk_consistent", False):
+            found.append(when_to_draft(members, settings, devices_disjoint=True, is_reproducible=False))
+    assert found == ["in turn", "never"]
+
+
 @pytest.mark.parametrize("how", [{"max_new_tokens": 1}, {}], ids=["one token", "no faster"])
 def test_no_draft_is_read_where_it_cannot_pay(how: dict[str, Any]) -> None:
     """Members read what they read without drafts, in the same passes."""

@@ -105,6 +105,8 @@ def test_only_a_refused_system_message_is_merged() -> None:
     )
     with pytest.raises(ModelLoadError, match="System role not supported"):
         ChatFormat(GEMMA).fragments(WITH_SYSTEM[:1])
+    skipping = "{% for m in messages if m.role != 'system' %}[{{ m.content }}]{% endfor %}"
+    assert joined(ChatFormat(skipping).fragments(WITH_SYSTEM)) == "[Be brief.\n\nHi][Yes?][2+2?]"
 
 
 def test_without_a_template_a_plain_layout_is_taken() -> None:

@@ -20,8 +20,8 @@ from gac_app.services.runs.live_runs import KEPT_RUNS
 from gac_app.services.runs.runs import RunService
 from gac_app.storage import AnswerRecord, RunStatus, Store
 from tests.clocks import HANG_S
-from tests.databases import sql
-from tests.fakes import FakeModel, Fault
+from tests.databases import locked, sql
+from tests.fakes import WAIT_S, FakeModel, Fault
 from tests.services.house import ALICE, SHORT, House, answer, end_of, ended, fake_models, listed, texts, until
 
 
@@ -58,6 +58,15 @@ def test_without_a_database_answers_stay_unsaved(house: House, other: Store, cap
     assert service.history.delete_conversation(ALICE, kept.conversation_id) == [kept.id, lost.id]
     with pytest.raises(NotFoundError):
         service.history.find(ALICE, lost.id)
+
+
+def test_a_vote_that_the_database_takes_later_is_shown(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    service = house.service(store=Store(f"sqlite:///{house.path}", retry_s=WAIT_S))
+    run = answer(service)
+    monkeypatch.setattr("gac_app.services.settling.STORE_TIMEOUT_S", 0.05)
+    with locked(house.path), pytest.raises(StorageError, match="a little later"):
+        service.history.vote(ALICE, run.id, "tie")
+    until(lambda: run.outcome == "tie", "for the vote to be shown")
 
 
 @pytest.mark.parametrize("error", [StorageError("disk full"), ValueError("xyzzy")], ids=["written", "packed"])
