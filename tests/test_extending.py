@@ -21,7 +21,9 @@ from gac_app.decoding.rules import REGISTRIES, LinearRule, combine_rules, plugin
 from gac_app.decoding.trace.events import TokenEvent
 from gac_app.environment import read_config
 from gac_app.errors import ConfigError, MemberError, RequestError
-from gac_app.evaluation.tasks.task import read_task
+from gac_app.evaluation.running.result_cache import result_cache_path
+from gac_app.evaluation.running.systems import parse_system
+from gac_app.evaluation.tasks.task import load_task, read_task
 from gac_app.loading import load_ensemble
 from gac_app.models.backends import LoadRequest, backend, loader_of
 from gac_app.models.base import Model
@@ -35,6 +37,7 @@ from gac_app.ui.settings.wording import settings_in_words
 from gac_app.vocab.tokens import MemberVocabulary
 from tests.command_line import config_file as written
 from tests.command_line import members_file, run_command
+from tests.fakes import config_of
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
@@ -114,11 +117,12 @@ def test_answers_of_an_older_version_of_a_plugin_are_not_kept(tmp_path: Path) ->
     rule = (EXAMPLES / "first_only.py").read_text(encoding="utf-8").replace("first-only", "editable")
     (tmp_path / "editable.py").write_text(rule)
     load_plugins(["editable.py"], tmp_path)
-    settings = Settings(combine="editable")
-    before = plugin_code(settings)
+    config, task = config_of(["a", "b"]), load_task("triviaqa")
+    systems = [parse_system(name, config) for name in ("every-step+combine=editable", "every-step")]
+    mine, mean = (result_cache_path(tmp_path, config, [], task, system, []) for system in systems)
     (tmp_path / "editable.py").write_text(rule + "\n# another version")
-    assert plugin_code(settings) != before
-    assert plugin_code(Settings()) == ["", "", ""]
+    assert result_cache_path(tmp_path, config, [], task, systems[0], []) != mine
+    assert result_cache_path(tmp_path, config, [], task, systems[1], []) == mean
 
 
 def test_rules_of_ones_own_are_on_the_page(config: Config) -> None:
