@@ -112,9 +112,9 @@ def test_play_stores_votes_by_reference_once_and_apart(
     """Beside a server: it is none, whose runs would be marked as its own."""
     monkeypatch.setattr("gac_app.storage.store.Heartbeat", lambda _: pytest.fail("it is no server"))
     data = tmp_path / "data.jsonl"
-    questions = [{"id": f"q{n}", "question": f"{n}?", "choices": ["x", "y"], "answer": n % 2} for n in range(3)]
+    questions = [{"id": f"q{n}", "question": f"{n}?", "answers": ["x"]} for n in range(3)]
     data.write_text("".join(json.dumps(question) + "\n" for question in questions))
-    options = ("--task", "piqa", "--data", str(data), "--parallel", "1", "--config", str(config), "--json")
+    options = ("--task", "triviaqa", "--data", str(data), "--parallel", "1", "--config", str(config), "--json")
     board = json.loads(run("arena", "play", *options))
     assert board["num_votes"] == 3 * 6
     assert board["num_sessions"] == 3
@@ -126,6 +126,8 @@ def test_play_stores_votes_by_reference_once_and_apart(
 
     whole = tmp_path / "all.jsonl"
     run("export", "--output", str(whole), "--config", str(config))
+    turns = [json.loads(line)["body"]["turns"][0] for line in whole.read_text().splitlines()]
+    assert all(turn[side]["num_tokens"] <= 24 for turn in turns for side in ("left", "right")), "as the task says"
     assert "0 new, 18 known" in run("import", str(whole), "--config", str(config))
     store = Store(f"sqlite:///{tmp_path / 'gac.db'}", is_owner=False)
     assert {row.origin for row in store.battles.votes()} == {"reference"}

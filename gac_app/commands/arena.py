@@ -46,7 +46,8 @@ def play(
     contestants = contestants_of(settled)
     protocol, questions = asked(task, data)
     chosen = first_of_each_domain(questions, limit)
-    systems = [System(one.name, alone=one.member, changes=one.settings.model_dump()) for one in contestants]
+    of_task = {"stop", "max_new_tokens"}
+    systems = [System(one.name, one.member, one.settings.model_dump(exclude=of_task)) for one in contestants]
     with evaluating(settled, protocol, questions, parallel=parallel, fresh=False) as ask:
         answers = ask(systems, chosen)
     with closing(Store(database_url(settled), is_owner=False)) as store:

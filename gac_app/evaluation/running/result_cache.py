@@ -19,7 +19,7 @@ from gac_app.evaluation.tasks import Question, Task
 from gac_app.folders import put
 
 _WITHOUT_EFFECT = {"max_sequences", "num_params", "notice", "url"}  # facts of a member that do not affect answers
-_JUDGING = 2  # counts changes of how answers are judged
+_JUDGING = 3  # counts changes of how answers are made and judged
 
 
 @dataclass(frozen=True, slots=True)
