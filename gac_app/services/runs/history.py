@@ -210,14 +210,19 @@ class History:
         it.
         """
         owner = owner_of(visitor_key)
-        for run_id in run_ids:
-            with self._runs.changing(owner), suppress(NotFoundError):  # also of one that was never stored
-                doomed = self._drop(self._runs.of(owner), run_id)
-                conversation_id = (
-                    doomed[0].conversation_id if doomed else self._store.conversation_of(visitor_key, run_id)
-                )
-                self._members.forget(owner, conversation_id)
-                settle(self._store.delete_run(visitor_key, run_id))
+        writes = list[Future[None]]()  # all begun before one is waited for: a backup may hold up each
+        with self._runs.changing(owner):
+            for run_id in run_ids:
+                with suppress(NotFoundError):
+                    doomed = self._drop(self._runs.of(owner), run_id)
+                    conversation_id = (
+                        doomed[0].conversation_id if doomed else self._store.conversation_of(visitor_key, run_id)
+                    )
+                    self._members.forget(owner, conversation_id)
+                    writes.append(self._store.delete_run(visitor_key, run_id))
+            for write in writes:
+                with suppress(NotFoundError):  # of a run that was never stored
+                    settle(write)
         self.publish_deletions()
 
     def _drop(self, live: Sequence[LiveRun], run_id: str) -> list[LiveRun]:

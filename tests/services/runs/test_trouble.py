@@ -60,13 +60,17 @@ def test_without_a_database_answers_stay_unsaved(house: House, other: Store, cap
         service.history.find(ALICE, lost.id)
 
 
-def test_a_vote_that_the_database_takes_later_is_shown(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_database_takes_later_is_all_done(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     service = house.service(store=Store(f"sqlite:///{house.path}", retry_s=WAIT_S))
     run = answer(service)
+    ended(service.start(ALICE, "Second?", SHORT, run.conversation_id))
     monkeypatch.setattr("gac_app.services.settling.STORE_TIMEOUT_S", 0.05)
     with locked(house.path), pytest.raises(StorageError, match="a little later"):
         service.history.vote(ALICE, run.id, "tie")
     until(lambda: run.outcome == "tie", "for the vote to be shown")
+    with locked(house.path), pytest.raises(StorageError, match="a little later"):
+        service.history.delete_conversation(ALICE, run.conversation_id)
+    until(lambda: not listed(service), "for both turns to be deleted")
 
 
 @pytest.mark.parametrize("error", [StorageError("disk full"), ValueError("xyzzy")], ids=["written", "packed"])
