@@ -71,7 +71,8 @@ class FakeInference:
         self.longest = max(self.longest, length)
         if length >= self.context_length - 6 * (path == "/generate"):  # no room for a token; SGLang keeps some back
             return 400, {"error": "exceeds the context"}
-        tokens = {"tokens": self.model.vocabulary.encode(body.get("content") or str(ids))}
+        document = self.model.encode_raw(body.get("content") or str(ids))
+        tokens = {"tokens": document[len(self.model.encode_raw("")) :]}  # as its own tokeniser puts a space first
         routes: dict[str, Callable[[], Any]] = {
             "/props": lambda: {"default_generation_settings": {"n_ctx": self.context_length}, "model_path": self.name},
             "/tokenize": lambda: tokens,

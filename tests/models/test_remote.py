@@ -208,6 +208,12 @@ def test_another_model_is_refused(directory: Path, url: str, fake: FakeInference
         load(member_of(directory, url))
 
 
+def test_a_tokeniser_may_put_a_space_first(tmp_path: Path) -> None:
+    spaced = load_directory(tiny.save_spaced_llama(tmp_path))
+    with served(FakeInference(spaced)) as url, closing(load(member_of(tmp_path, url))) as model:
+        assert model.encode_raw(TEXT) == spaced.encode_raw(TEXT)
+
+
 def test_a_server_that_is_not_there_is_named(directory: Path) -> None:
     with pytest.raises(ModelLoadError, match=r"^far: http://127\.0\.0\.1:9 cannot be reached"):
         load(member_of(directory, "http://127.0.0.1:9"))
