@@ -16,7 +16,7 @@ from gac_app.cli import app
 from gac_app.config import Config
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.errors import RequestError
-from gac_app.evaluation.running import Spending, System, SystemReport
+from gac_app.evaluation.running import Likelihoods, Spending, System, SystemReport, members_alone, parse_system
 from gac_app.evaluation.studies import Evaluator
 from gac_app.evaluation.studies.advice import _plots
 from gac_app.evaluation.studies.advising.adviser import Adviser
@@ -156,6 +156,16 @@ def test_what_a_smaller_gate_takes_is_timed_before_time_is_over(tmp_path: Path) 
     assert found.managed.read < 20
     assert found.cheaper
     assert found.time_of(found.cheaper.chosen.system)
+
+
+def test_a_member_saves_no_bits_against_itself() -> None:
+    config = config_of(["a", "b", "c"], {"members": ["a", "b"]})
+    a, b, _ = systems = members_alone(config)
+    with closing(ensemble_of([RandomModel(name, 5) for name in "abc"], config)) as ensemble:
+        found = Likelihoods(ensemble, TASK)
+        asked = [one.model_copy(update={"answers": (" a",)}) for one in QUESTIONS[:8]]
+        assert found.measure([*systems, mean := parse_system("every-step", config)], asked) == asked
+    assert [*found.saved(mean, a, asked), *found.saved(mean, b, asked)] == pytest.approx([0.0] * 6)
 
 
 def held_out(right: str, best_right: str) -> HeldOut:

@@ -81,8 +81,10 @@ class Likelihoods:
         """
         task, settings = self._task, system.settings(self.config)
         if system.alone:
-            all_its = {name: float(name == system.alone) for name in self.config.member_names}
-            settings = self.config.settings_from({"mode": "every-step", "combine": "mean", "weights": all_its})
+            # Members without any weight would not be asked: the text would count along one spelling alone.
+            all_its = {name: 1.0 if name == system.alone else 1e-300 for name in self.config.member_names}
+            mean = {"members": (), "mode": "every-step", "combine": "mean", "weights": all_its}
+            settings = self.config.settings_from(mean)
         prompt, reference = task.prompt(question), task.reference(question)
         [score] = self._ensemble.score(prompt, [reference], settings, raw=task.is_raw, namespace=self.namespace)
         return replace(score, num_ensembled=0) if system.alone else score
