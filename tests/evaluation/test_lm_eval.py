@@ -91,8 +91,9 @@ def test_an_answer_ends_before_what_the_task_says() -> None:
     assert cut == free[: free.index(stop)]
     (one,) = lm.generate_until(requests("generate_until", ("the", {"until": stop, "max_gen_toks": 1})))
     assert len(one) < len(free)
-    (warm,) = lm.generate_until(requests("generate_until", ("the", {"until": [], "temperature": 3.0, "seed": 1})))
-    assert warm != free
+    [asked] = requests("generate_until", ("the", {"until": [], "temperature": 3.0, "seed": 1}))
+    warm, *repeats = lm.generate_until([asked] * 3)
+    assert len({free, warm, *repeats}) == 4
     for name, given in (("max-new-tokens=1", one), ("temperature=3+seed=1", warm)):
         lm = EnsembleLM(ensemble, f"every-step+{name}", max_gen_toks=20)
         assert lm.generate_until(requests("generate_until", ("the", {"until": []}))) == [given]

@@ -19,9 +19,11 @@ from __future__ import annotations
 import importlib
 import json
 import logging
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from lm_eval.api.instance import Instance
@@ -108,8 +110,9 @@ class EnsembleLM(LM):  # type: ignore[misc]
         return self._given(list(zip(requests, self._map(self._roll, texts), strict=True)), "loglikelihood_rolling")
 
     def generate_until(self, requests: list[Instance]) -> list[str]:
-        """Per (context, options): the answer, cut before any of `until`."""
-        answers = self._map(self._write, [request.args for request in requests])
+        """Per (context, options): the answer, cut before any of `until`. Repeats of a request draw by other seeds."""
+        repeats = defaultdict[int, Iterator[int]](count)
+        answers = self._map(self._write, [(*request.args, next(repeats[id(request)])) for request in requests])
         return self._given(list(zip(requests, answers, strict=True)), "generate_until")
 
     # --- chats
@@ -169,8 +172,8 @@ class EnsembleLM(LM):  # type: ignore[misc]
             yield text[:end]
             text = text[end:]
 
-    def _write(self, arguments: tuple[str, dict[str, Any]]) -> str:
-        context, options = arguments
+    def _write(self, arguments: tuple[str, dict[str, Any], int]) -> str:
+        context, options, repeat = arguments
         until = options.get("until") or []
         changes: dict[str, Any] = {
             "max_new_tokens": options.get("max_gen_toks") or options.get("max_new_tokens") or self._max_gen_toks,
@@ -178,7 +181,8 @@ class EnsembleLM(LM):  # type: ignore[misc]
         }
         if options.get("do_sample", True):  # the harness's default is greedy
             changes |= {name: options[name] for name in SAMPLING if options.get(name) is not None}
-        *_, finished = self._events(context, self._settings(**{**changes, **self._system.changes}))
+        settings = self._settings(**{**changes, **self._system.changes})
+        *_, finished = self._events(context, settings.model_copy(update={"seed": settings.seed + repeat}))
         assert isinstance(finished, FinishedEvent)  # noqa: S101 (every session ends with it)
         _check_finish(finished)
         return finished.text
