@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import cast
 
 import pytest
 
+from gac_app.config import Config
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.trace.events import FinishReason
 from gac_app.errors import MemberError, RequestError, VocabularyError
 from gac_app.evaluation.running import StudyProgress
 from gac_app.evaluation.running.answering import answer, choose, lowest_perplexity, most_frequent
-from gac_app.evaluation.running.result_cache import Graded, ResultCache
+from gac_app.evaluation.running.result_cache import Graded, ResultCache, result_cache_path
 from gac_app.evaluation.running.systems import System, parse_system, parse_systems
 from gac_app.evaluation.studies.evaluator import Evaluator
 from gac_app.evaluation.tasks.questions import Question
 from gac_app.evaluation.tasks.task import Task, load_task
+from gac_app.plugins import load_plugins
 from tests.evaluation.conftest import call
 from tests.evaluation.fakes import CAPITALS, CHOICES, CONFIG, FakeEnsemble
 from tests.fakes import config_of
@@ -100,6 +103,24 @@ def test_what_was_answered_is_not_asked_again(tmp_path: Path) -> None:
     assert [alone for _, alone, _ in again.asked] == [None, None]
     assert [(p.num_done, p.num_total, p.num_kept) for p in heard] == [(4, 6, 4), (5, 6, 4), (6, 6, 4)]
     assert _run(FakeEnsemble({}), tmp_path) == first, "nothing is left to ask"
+
+
+def test_a_model_that_changed_is_asked_again(tmp_path: Path) -> None:
+    own = "from gac_app.models.backends import backend\nbackend('own-file', replace=True)(lambda _: None)\n"
+    (tmp_path / "own.py").write_text(own)
+    load_plugins(["own.py"], tmp_path)
+    members = [
+        {"name": "a", "source": f"{tmp_path}/model", "adapter": f"{tmp_path}/lora"},
+        {"name": "b", "source": [["pypi:b==1#b.gguf"], [f"{tmp_path}/b.gguf"]], "backend": "own-file"},
+    ]
+    config = Config.model_validate({"members": members})
+    name = partial(result_cache_path, tmp_path, config, (), NQ, SYSTEMS[0], CAPITALS)
+    names = [name()]
+    for changed in ("model/model.safetensors", "lora/adapter_model.safetensors", "b.gguf", "own.py"):
+        (tmp_path / changed).parent.mkdir(exist_ok=True)
+        (tmp_path / changed).write_text("# another")
+        names.append(name())
+    assert (len(set(names)), name()) == (5, names[-1])
 
 
 def test_a_failure_is_counted_and_tried_again_next_time(tmp_path: Path) -> None:

@@ -50,10 +50,10 @@ def _said(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
-def _file_of(rule: type) -> str:
-    """The file of a rule's code; "" if it was typed into an interpreter."""
+def _file_of(code: Any) -> str:
+    """The file of a class or function; "" if it was typed into an interpreter."""
     try:
-        return inspect.getfile(rule)
+        return inspect.getfile(code)
     except (OSError, TypeError):
         return ""
 
@@ -63,18 +63,18 @@ _NAME = re.compile(r"[a-z][a-z0-9-]{0,79}")
 RuleT = TypeVar("RuleT", bound=Rule)
 
 
-def is_plugin(rule: type[Rule]) -> bool:
-    """Whether it is not shipped with the package."""
-    return not rule.__module__.startswith("gac_app.")
+def is_plugin(code: Callable[..., Any]) -> bool:
+    """Whether a rule, or what loads a member, is not shipped with the package."""
+    return not code.__module__.startswith("gac_app.")
 
 
-def code_of(rule: type[Rule]) -> str:
-    """A digest of a plug-in's file; empty for a shipped rule, which the program's version identifies. A rule without a
+def code_of(code: Callable[..., Any]) -> str:
+    """A digest of a plug-in's file; empty for shipped code, which the program's version identifies. Code without a
     file, such as a notebook's, has another one each time.
     """
-    if not is_plugin(rule):
+    if not is_plugin(code):
         return ""
-    path = Path(_file_of(rule))
+    path = Path(_file_of(code))
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else secrets.token_hex()
 
 

@@ -7,16 +7,19 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from gac_app import __version__
 from gac_app.config import Config
-from gac_app.decoding.rules import plugin_code
+from gac_app.decoding.rules import code_of, plugin_code
 from gac_app.errors import GacError, StorageError
 from gac_app.evaluation.running.systems import System
 from gac_app.evaluation.tasks import Question, Task
 from gac_app.folders import put
+from gac_app.member_config import scheme_of
+from gac_app.models.backends import loader_of
 
 _WITHOUT_EFFECT = {"max_sequences", "num_params", "notice", "url"}  # facts of a member that do not affect answers
 _JUDGING = 3  # counts changes of how answers are made and judged
@@ -81,6 +84,15 @@ def facts_of_members(config: Config) -> list[dict[str, Any]]:
     return [member.model_dump(mode="json", exclude=_WITHOUT_EFFECT | member.unset) for member in config.members]
 
 
+def _files_of_members(config: Config) -> list[Any]:
+    """What of the members may change under one name: the code of plug-ins' back ends, and files on this machine."""
+    parts = chain.from_iterable((member.adapter, *chain(*member.mirrors)) for member in config.loaded)
+    paths = [Path(part).expanduser() for part in parts if part and not scheme_of(part)]
+    files = [(str(file), file.stat()) for path in paths for file in (path, *path.glob("*")) if file.is_file()]
+    loaders = [code_of(loader_of(member.backend)) for member in config.loaded]
+    return [loaders, sorted((name, found.st_size, found.st_mtime_ns) for name, found in files)]
+
+
 def digest_of(facts: Any) -> str:
     """Of JSON's own types."""
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
@@ -96,14 +108,15 @@ def result_cache_path(
 ) -> Path:
     """The path of a system's cache. Everything that could change an answer changes the name.
 
-    That is the members and their engines, the settings, the code of plug-ins' rules, the task, all `questions` of the
-    file, the version, and the stored fields.
+    That is the members, their files and their engines, the settings, the code of plug-ins, the task, all `questions` of
+    the file, the version, and the stored fields.
     """
     facts: list[Any] = [
         __version__,
         _JUDGING,
         [field.name for field in fields(Graded)],
         facts_of_members(config),
+        _files_of_members(config),
         list(engines),
         system.settings(config).model_dump(mode="json"),
         plugin_code(system.settings(config)),
