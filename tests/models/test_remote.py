@@ -323,6 +323,9 @@ def test_a_model_that_was_changed_is_named(model: RemoteModel, url: str, fake: F
     other = model.new_sequence()
     with pytest.raises(MemberError, match=f"far: {url} has another model .*another, not tiny.*: load that model"):
         model.read_partial(after(other, [1]))
+    assert f"{url} has another model" in model.why_failing()
+    fake.name = NAME
+    assert model.why_failing() == ""
 
 
 def test_texts_of_tokens_tell_ids(directory: Path, url: str, llama: TransformersModel, fake: FakeInference) -> None:

@@ -56,8 +56,8 @@ class RemoteModel(Model):
         """In place of `Model.read`: the likeliest tokens after the last `num_logits` ids each. Raises MemberError."""
         self.check_length(request.ids)
         sequence = request.sequence
-        if not sequence.ids:
-            self._check_identity(sequence)
+        if not sequence.ids and (why := self._patiently(sequence, lambda _: self._why_another())):
+            raise self._failed(why)
         steps = [partial(self._server.step, sequence.slot, ids, self._num_asked) for ids in _contexts(request)]
         told = [self._patiently(sequence, step) for step in steps]
         sequence.ids = request.ids
@@ -119,12 +119,12 @@ class RemoteModel(Model):
                     raise
                 raise self._failed(str(error)) from error
 
-    def _check_identity(self, sequence: KVSequence) -> None:
-        """Raises MemberError if the server has another model than at the start."""
-        now = self._patiently(sequence, lambda _: self._server.identity())
-        if now != self._identity:
-            what = f"{self._server.url} has another model than when this program started ({now}, not {self._identity})"
-            raise self._failed(f"{what}: load that model there, or start this program again")
+    def _why_another(self) -> str:
+        """The message if the server has another model than at the start; else empty. Raises ServerError."""
+        if (now := self._server.identity()) == self._identity:
+            return ""
+        what = f"{self._server.url} has another model than when this program started ({now}, not {self._identity})"
+        return f"{what}: load that model there, or start this program again"
 
     def _logits_V(self, sequence: KVSequence, ids: list[int]) -> torch.Tensor:
         num, size = self._num_asked, len(self.vocabulary)
@@ -163,9 +163,9 @@ class RemoteModel(Model):
         try:
             self._server.revive()
             self._server.next_tokens([0], self._num_asked)
+            return self._why_another()
         except ServerError as error:
             return str(error)
-        return ""
 
     def use(self, engine: Engine, num_asked: int) -> None:
         """Take the engine, which is asked for so many tokens first. Raises ServerError."""
