@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 from xml.etree import ElementTree
 
 import pytest
@@ -18,19 +18,22 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from gac_app import cli
+from gac_app.decoding.ensemble import Ensemble
 from gac_app.errors import RequestError
 from gac_app.evaluation import studies
 from gac_app.evaluation.running import parse_system
+from gac_app.evaluation.studies.evaluator import Evaluator
 from gac_app.evaluation.studies.members import plan_scaling
 from gac_app.evaluation.studies.planting import planted, spoilt_sentence
 from gac_app.evaluation.studies.result import StudyResult, Table, explained
+from gac_app.evaluation.studies.snowballing import Snowball
 from gac_app.evaluation.studies.study import studies as found_studies
 from gac_app.evaluation.studies.thresholds import Thresholds, judge_sweep, pareto_front
 from gac_app.evaluation.studies.weights import Weights, perplexities_per_word, suffix_of
 from gac_app.evaluation.tasks import Question, first_of_each_domain, halves, load_task
 from gac_app.models.random_model import RandomModel
 from tests.evaluation.conftest import call
-from tests.evaluation.fakes import CAPITALS, CONFIG, marked
+from tests.evaluation.fakes import CAPITALS, CONFIG, FakeEnsemble, marked
 from tests.fakes import config_of, ensemble_of
 
 NQ = load_task("nq")
@@ -166,6 +169,14 @@ def test_what_is_planted_is_wrong() -> None:
     assert planted(NQ, questions, "word").plants["it"] == " Paris"
     with pytest.raises(RequestError, match="it: no other question has an answer that is wrong"):
         planted(NQ, questions[:4], "word")
+
+
+def test_a_snowballs_list_is_judged_as_its_table(tmp_path: Path) -> None:
+    says = {"France": "? No, Paris.", "Italy": "? No, Rome.", "Poland": "? No, Krakow."}
+    ask = Evaluator(cast(Ensemble, FakeEnsemble(says)), load_task("triviaqa"), CAPITALS, tmp_path)
+    found = Snowball(systems="alone:a,every-step").run(ask, CAPITALS).data["systems"]
+    assert [[one.is_right for one in question.answers] for question in ask.asked] == [[True] * 4] * 2 + [[False] * 4]
+    assert [one["num_right_without"] for one in found.values()] == [2, 2]
 
 
 def test_choices_cannot_be_begun() -> None:

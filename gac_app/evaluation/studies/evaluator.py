@@ -57,14 +57,14 @@ class Evaluator:
         self.on_progress: Callable[[StudyProgress], None] = lambda _: None
         self.is_over: Callable[[], bool] = lambda: False
         self._caches: dict[System, ResultCache] = {}
-        self._given: dict[str, list[GivenAnswer]] = {}  # by question
+        self._given: dict[str, dict[str, GivenAnswer]] = {}  # by question, by system
         self._label = ""
 
     @property
     def asked(self) -> list[AskedQuestion]:
         """Every question asked so far, with all answers."""
         return [
-            AskedQuestion(question.id, question.as_prompt, question.accepted, self._given[question.id])
+            AskedQuestion(question.id, question.as_prompt, question.accepted, [*self._given[question.id].values()])
             for question in self.questions
             if question.id in self._given
         ]
@@ -74,8 +74,7 @@ class Evaluator:
         candidates = [candidate for system in systems for candidate in system.candidates]
         found = self._answers({system: self._cache(system) for system in [*systems, *candidates]}, asked)
         for system in systems:
-            for given in found[system]:
-                self._note(system, given)
+            self.note(system, found[system])
         return {system: found[system] for system in systems}
 
     def _answers(self, caches: dict[System, ResultCache], asked: Sequence[Question]) -> dict[System, list[Graded]]:
@@ -117,11 +116,12 @@ class Evaluator:
             self.ensemble.forget(_NAMESPACE)
         return {system: [found(system, question) for question in asked] for system in caches}
 
-    def _note(self, system: System, given: Graded) -> None:
+    def note(self, system: System, answers: Sequence[Graded]) -> None:
+        """Keep answers for `asked`, instead of what was kept before, which may have been judged otherwise."""
         name = system.name + self._label
-        noted = self._given.setdefault(given.question_id, [])
-        if all(other.system != name for other in noted):
-            noted.append(GivenAnswer(name, given.prediction, given.is_right, given.text, given.error))
+        for one in answers:
+            noted = GivenAnswer(name, one.prediction, one.is_right, one.text, one.error)
+            self._given.setdefault(one.question_id, {})[name] = noted
 
     def by(self, task: Task, label: str) -> Evaluator:
         """An evaluator of the same questions with another protocol. `label` marks its answers."""

@@ -124,11 +124,13 @@ class Snowball(QuestionStudy):
 
     def run(self, ask: Evaluator, asked: Sequence[Question]) -> StudyResult:
         """Put the questions without and with a wrong beginning, which comes from other questions of the file."""
-        spoilt = planted(ask.task, ask.questions, self.plant)
+        spoilt = ask.by(planted(ask.task, ask.questions, self.plant), ", wrong beginning")
         config = ask.ensemble.config
         systems = self.systems_of(config)
-        without, with_plants = ask(systems, asked), ask.by(spoilt, ", wrong beginning")(systems, asked)
-        found = judge_snowball(ask.task, asked, without, with_plants)
+        found = judge_snowball(ask.task, asked, ask(systems, asked), spoilt(systems, asked))
+        for one in found:
+            ask.note(one.without.system, one.without.answers)
+            spoilt.note(one.planted.system, one.planted.answers)
         title = Phrase("A wrong {plant} planted: {task}", plant=Phrase(self.plant), task=Phrase(ask.task.name))
         return StudyResult(
             study=self.name,

@@ -53,8 +53,9 @@ class ResultView:
 
 def _head_of(kept: KeptResult, result: StudyResult) -> Reply:
     right = [{one.system: one.is_right for one in question.answers} for question in result.asked]
-    is_whole = bool(right) and all(one.keys() == right[0].keys() for one in right)  # else the study has its own verdict
-    systems = [*right[0]] if is_whole else []
+    is_whole = bool(right) and all(one.keys() == right[0].keys() for one in right)
+    has_verdict = not is_whole or result.study == "snowball"  # of its own: it asks in parts, or twice
+    systems = [] if has_verdict else [*right[0]]
     return {
         **same(kept, "id", "name", "created_at"),
         "members": list(kept.members),

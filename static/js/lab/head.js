@@ -39,7 +39,7 @@ function headOf(result, server) {
   ];
 }
 
-/** How the best ensemble did against the best member alone; "" if not all answered everything. `right`: of each question,
+/** How the best ensemble did against the best member alone; "" where the study has its own. `right`: of each question,
  * which of `systems` were. */
 function verdictOf({ right, systems, members }) {
   const num = (at) => right.filter((of) => of[at]).length, best = (of) => of.toSorted((one, other) => num(other) - num(one))[0];

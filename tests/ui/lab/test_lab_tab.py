@@ -102,6 +102,7 @@ def test_a_result_is_shown_with_charts_tables_words_and_answers(lab: Lab) -> Non
     assert {"gate@0.3", "every-step"} <= {row[0] for row in rows}
     first, *others = kept.result.asked
     partial = replace(kept.result, asked=[replace(first, answers=first.answers[:1]), *others])
-    told = [len(json.loads(view.of(replace(kept, result=one), "en")[0])["systems"]) for one in (kept.result, partial)]
-    assert told == [len(first.answers), 0], "none is compared where it was not asked"
+    shown_as = (kept.result, partial, replace(kept.result, study="snowball"))
+    told = [len(json.loads(view.of(replace(kept, result=one), "en")[0])["systems"]) for one in shown_as]
+    assert told == [len(first.answers), 0, 0], "compared where each was asked everything, and once"
     assert len(view.nothing()) == len(view.outputs) == len([head, *plots, body])
