@@ -6,6 +6,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,12 @@ import gac_app
 from gac_app.config import Config
 from gac_app.errors import MemberError, ModelLoadError
 from gac_app.loading import load_ensemble
-from gac_app.member_config import MemberConfig
+from gac_app.member_config import MemberConfig, ServerConfig
 from gac_app.models.backends import LoadRequest
 from gac_app.models.base import Model
 from gac_app.models.hf.model import TransformersModel
 from gac_app.models.remote.model import MAX_UNSEEN_MASS, RemoteModel, load_remote
+from gac_app.models.remote.servers import connect
 from gac_app.models.sequence import KVSequence
 from gac_app.models.sources import resolve
 from gac_app.services.members import Members, MemberState
@@ -333,6 +335,9 @@ def test_texts_of_tokens_tell_ids(directory: Path, url: str, llama: Transformers
         [told] = model.read_partial(after(model.new_sequence(), model.encode_raw(TEXT)))
         fake.broken = lambda _: {"choices": [{"logprobs": {"top_logprobs": [{"": -1.0}]}}]}
         assert model.fetch_more(STEP, [1], 1).ids == [2], "of the two end tokens the one that is configured"
+        ends = {"a": -1.0, "<|im_end|>": -2.0, "<|endoftext|>": -3.0, "": -4.0}
+        fake.broken = lambda _: {"choices": [{"logprobs": {"top_logprobs": [ends]}}]}
+        assert model.fetch_more(STEP, [1], 4) == ([*model.encode_raw("a"), 2, 0], [-1.0, -2.0, -3.0], 0.0)
     exact = probs_after(llama, TEXT)[0].log()
     for own, logprob in zip(told.ids, told.logprobs, strict=True):
         token = llama.vocabulary.token_bytes[own]
@@ -344,13 +349,13 @@ def test_texts_of_tokens_tell_ids(directory: Path, url: str, llama: Transformers
     assert max(float(exact[own]) for own in untold) <= told.most + 1e-4
 
 
-@pytest.mark.parametrize(("text", "most"), [("b", -2.0), ("no token's", 0.0)])
-def test_a_text_of_no_token_bounds_no_other(
-    directory: Path, url: str, fake: FakeInference, text: str, most: float
-) -> None:
-    with closing(load(member_of(directory, url, "openai"))) as model:
+@pytest.mark.parametrize(("text", "most"), [("b", -2.0), ("no token's", 0.0), ("�", 0.0)])
+def test_a_text_of_no_token_bounds_no_other(url: str, fake: FakeInference, text: str, most: float) -> None:
+    vocabulary = fake.model.vocabulary
+    with closing(connect(ServerConfig(url=url, api="openai"))) as server:
+        server.use(replace(vocabulary, token_bytes=(*vocabulary.token_bytes, "�".encode())))  # as most models have it
         fake.broken = lambda _: {"choices": [{"logprobs": {"top_logprobs": [{"a": -1.0, text: -2.0}]}}]}
-        assert model.fetch_more(STEP, [1], 2)[2] == most
+        assert server.next_tokens([1], 2).most == most
 
 
 @pytest.mark.parametrize("api", APIS)

@@ -23,6 +23,7 @@ _LEAST = 1e-38
 _NO_SINGLE = "it does not tell of single tokens"
 _MOST_WANTED = 2048  # single tokens asked about at once
 _TRIES = 5
+_HALF = "\ufffd".encode()  # how many servers write a part of a character
 _SURELY = 10_000.0  # a bias that no other logit reaches
 
 
@@ -152,8 +153,9 @@ class OpenAiServer(VllmServer):
 
     def next_tokens(self, ids: list[int], num: int, wait_s: float = ANSWER_S) -> TopLogprobs:
         def take(texts: dict[str, float]) -> TopLogprobs:
-            known = [(own, float(x)) for text, x in texts.items() if (own := self._id_of(text)) is not None]
-            told = self._checked(known, num)
+            # "" first: an end token whose text is told overrides it.
+            known = {own: float(x) for text, x in sorted(texts.items()) if (own := self._id_of(text)) is not None}
+            told = self._checked([*known.items()], num)
             # A text that is no token's, or several tokens', hides how likely a token is.
             return told if len(known) >= num else told._replace(most=0.0)
 
@@ -178,8 +180,11 @@ class OpenAiServer(VllmServer):
     @cached_property
     def _ids(self) -> dict[bytes, int]:
         vocabulary = self._vocabulary
-        ids = {
-            token: own for own, token in enumerate(vocabulary.token_bytes) if token and own not in vocabulary.byte_ids
+        ids = {text.encode(): own for own, text in vocabulary.end_texts.items()}
+        ids |= {
+            token: own
+            for own, token in enumerate(vocabulary.token_bytes)
+            if token and own not in vocabulary.byte_ids and _HALF not in token
         }
         return ids | {b"": min(vocabulary.as_configured.end_ids)} if vocabulary.end_ids else ids
 
