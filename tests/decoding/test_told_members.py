@@ -211,13 +211,15 @@ def test_only_the_tokens_in_doubt_are_asked_about(how: dict[str, Any]) -> None:
     assert set(teller.asked) == {2, -2}
 
 
-def test_a_limit_leaves_a_guess_that_is_marked() -> None:
+@pytest.mark.parametrize("alone", [None, "b"])
+def test_a_limit_leaves_a_guess_that_is_marked(alone: str | None) -> None:
     teller = Teller(most=1)
     models: list[Model] = [FixedModel("a", SURE), FixedModel("b", {b"of": 0.5, b"the": 0.3, b"a": 0.2})]
-    steps, finished = decoded(told(models, [0, 1], [Teller(), teller]), max_new_tokens=2)
+    steps, finished = decoded(told(models, [0, 1], [Teller(), teller]), alone=alone, max_new_tokens=2)
     assert finished.reason is FinishReason.LENGTH
-    assert steps[0].members[1].missing == pytest.approx(0.5, abs=1e-4)
-    assert (steps[0].members[0].missing, steps[0].members[1].num_told) == (0.0, 1)
+    *others, member = steps[0].members
+    assert (member.missing, member.num_told) == (pytest.approx(0.5, abs=1e-4), 1)
+    assert [other.missing for other in others] == [0.0] * (not alone)
     assert teller.asked == [1, len(models[1].vocabulary)] * 2
 
 

@@ -181,7 +181,7 @@ class Mixture:
     @property
     def argmax_id(self) -> int:
         """The likeliest token, the first one of equals."""
-        if len(self.distributions) == 1 and not self.conflicts:
+        if len(self.distributions) == 1 and self.is_whole and not self.conflicts:
             return next(iter(self.distributions.values())).argmax_id
         (best, most), *others = self._likely.items() or [(0, 0.0)]
         if most > CLEARLY * max([self._rest_upper_bound, *[prob for _, prob in others[:1]]]):
