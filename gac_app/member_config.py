@@ -18,6 +18,7 @@ SOURCE_SCHEMES = ("hub", "pypi", "random")
 _SCHEME = re.compile(r"(\w{2,}):")  # two letters or more: C: is a drive
 RANDOM_PREFIX = "random:"
 _RAY_ADDRESS = re.compile(r"auto|(\[[0-9A-Fa-f:]+\]|[^\s/:]+):\d{1,5}")
+_DEVICE = re.compile(r"cpu|mps|[a-z]+:\d+")
 
 FOLDER = "folder"  # in the context of a validation: where relative files lie
 _OF_A_VIEW = dict.fromkeys(("name", "of", "system_prompt", "examples", "score"))  # what it does not take over
@@ -155,6 +156,14 @@ class MemberConfig(Frozen):
         if placed == mirrors:
             return source
         return placed[0][0] if placed == ((placed[0][0],),) else placed
+
+    @field_validator("device", "max_memory")
+    @classmethod
+    def _check_devices(cls, value: Any) -> Any:
+        names = [value] if isinstance(value, str) else [*value]
+        if value == () or (value != "auto" and not all(map(_DEVICE.fullmatch, names))):
+            raise ValueError(f"expected cpu, or GPUs by number, such as cuda:0; got {shortened(repr(value))}")
+        return value
 
     @model_validator(mode="after")
     def _check_view(self) -> MemberConfig:
