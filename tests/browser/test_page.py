@@ -200,6 +200,18 @@ def test_prompts_by_keys_examples_and_drafts(serve: Server, open_page: Opener) -
     assert page.page.input_value(box) == ""
 
 
+def test_what_the_host_refuses_is_not_awaited(serve: Server, open_page: Opener) -> None:
+    page = open_page(serve())
+    page.ask("first")
+    page.page.fill("#gac-prompt textarea", "second")
+    page.page.route("**/queue/join*", lambda route: route.fulfill(status=429, json={"detail": "too many"}))
+    for ask in (lambda: page.choose("Run again"), lambda: page.page.press("#gac-prompt textarea", "Enter")):
+        with page.page.expect_response("**/queue/join*"):
+            ask()
+        page.page.wait_for_selector(".gac-status:not(:text('Starting'))")
+    page.faults.clear()  # what failed to load
+
+
 def test_what_is_wrong_with_an_answer_is_said(serve: Server, open_page: Opener) -> None:
     loop = tuple(f" w{i}" for i in range(9))
     alone = ("Well", *loop * 3, " no")

@@ -24,6 +24,7 @@ UNCHECKED: dict[str, Any] = {**QUIET, "preprocess": False}
 # Runs in the browser before the event's call. The board first ends a run that it still shows. The visitor's key is in
 # no component, so that nothing can store or show it.
 _BEFORE_RUN = called("compare/compare", "beforeRun")
+_REFUSED = called("compare/compare", "refused")  # by the host, or the handler broke: no notice tells of it
 _SUMMARY = (
     '<button type="button" class="gac-summary" aria-haspopup="dialog"><b data-t="settings"></b> '
     '<span class="gac-summary-text"></span></button>'
@@ -72,13 +73,15 @@ class CompareTab:
         """Let the named events of `source` ("open", "rerun" and others) fill the board."""
         for name in events:
             listen = getattr(source, name)
-            listen(self._handlers.on(name), outputs=self._outputs, trigger_mode="multiple", **STREAMED)
+            asked = listen(self._handlers.on(name), outputs=self._outputs, trigger_mode="multiple", **STREAMED)
+            asked.failure(None, js=_REFUSED)
 
     def _connect_prompt(self, new_conversation: gr.Button) -> None:
         key, place, settings = (gr.Textbox(visible=False) for _ in range(3))
         inputs = [key, place, self._prompt, settings]
         options = {**STREAMED, **UNCHECKED}
-        self._prompt.submit(self._handlers.run, inputs, self._outputs, js=_BEFORE_RUN, **options)
+        asked = self._prompt.submit(self._handlers.run, inputs, self._outputs, js=_BEFORE_RUN, **options)
+        asked.failure(None, js=_REFUSED)
         self._prompt.stop(None, js=called("compare/compare", "stop"), api_visibility="private")
         self.start_afresh_on(new_conversation.click)
 

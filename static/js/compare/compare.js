@@ -40,6 +40,7 @@ function showNotices(list) {
 }
 
 export const stop = async () => (await board).stopOnClick();
+export const refused = async () => (await board).settle(false);
 export async function clear() {
   const shown = await board;
   shown.awaited.keep(null);
