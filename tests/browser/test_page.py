@@ -174,7 +174,7 @@ def test_prompts_by_keys_examples_and_drafts(serve: Server, open_page: Opener) -
     page = open_page(serve())
     page.page.goto(page.page.url + "?run=" + "0" * 32 + "&tab=<b>&study=1&contestant=2")
     page.page.wait_for_selector(".gac-notice:text-is('This run is private or deleted. Its owner can share it.')")
-    page.page.wait_for_url(page.url)
+    page.page.wait_for_url(f"{page.url}?run={'0' * 32}")  # a reload asks again
     page.page.fill(box, "   ")
     page.page.press(box, "Enter")
     page.page.wait_for_selector(".gac-notice:text-is('Enter a prompt.')")
@@ -225,6 +225,11 @@ def test_what_is_wrong_with_an_answer_is_said(serve: Server, open_page: Opener) 
     page.page.wait_for_selector(".gac-inspector h3:text-is('Token 11')")
 
 
+BACK_BEFORE_THE_RUN_CAME = """() => gac['compare/compare'].board.then((board) => {
+  Object.assign(board, { run: null }).reconnect(window.asked = null);
+  return window.asked; })"""
+
+
 def test_a_server_that_is_gone_is_told_until_it_is_back(serve: Server, open_page: Opener) -> None:
     """What was being written then is opened again."""
     page = open_page(serve(PlantedEnsemble(pieces=LONG, pause_s=0.1)))
@@ -243,6 +248,7 @@ def test_a_server_that_is_gone_is_told_until_it_is_back(serve: Server, open_page
     page.page.unroute_all()
     page.page.wait_for_function("window.asked === 'open'")
     assert page.text(".gac-status") == "Starting…"
+    assert page.page.evaluate(BACK_BEFORE_THE_RUN_CAME) == "open", "what the address names is opened too"
     page.faults.clear()
 
 

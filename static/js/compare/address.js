@@ -11,9 +11,9 @@ export function tellShown(board) {
   if (!release({ run: board.run?.id ?? "" })) openAddressed(board);
 }
 
-/** What was asked for was refused. */
+/** What was asked for was refused: where nothing is shown a reload, or the server's return, asks for it again. */
 export function tellRefused(board) {
-  if (!release({ run: board.run?.id ?? "" }, false)) openAddressed(board);
+  if (!release({ run: board.run?.id ?? addressed("run") }, false)) openAddressed(board);
 }
 
 /** What the address names, when the page is loaded and whenever the visitor goes back or forward. */

@@ -14,7 +14,7 @@ import { awaitSaving, Pulse, STATUS_MS, StatusLine, statusOf, STOP_TIMEOUT_MS, t
 import { Votes } from "./votes.js";
 import { remember } from "../keep/diff.js";
 import { keepMenu } from "../keep/menu.js";
-import { hold } from "../page/address.js";
+import { addressed, hold } from "../page/address.js";
 import { Awaited, QUESTION, UNMEANT_MS } from "../settings/awaited.js";
 import { visitorKey } from "../page/browser.js";
 import { forgetDraft } from "../page/draft.js";
@@ -206,13 +206,13 @@ export class Board {
     this.trigger(event, { key: visitorKey(), ...fields, ...(event === "revise" ? { settings: settings() } : {}) });
   }
 
-  /** The server is there again: a run that was being shown goes on from what it has become. */
+  /** The server is there again: a run that was being shown goes on from what it has become; one that has not come is opened. */
   reconnect() {
-    const wasLive = this.isLive;
+    const run = this.run ? this.isLive && this.run.id : addressed("run");
     this.settle(false);
-    if (!wasLive) return;
+    if (!run) return;
     this.expect();
-    this.trigger("open", this.request({}));
+    this.trigger("open", { key: visitorKey(), run });
   }
 
   refresh(isNow = false) {
