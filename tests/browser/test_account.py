@@ -19,6 +19,7 @@ from tests.ui.planted import Planted, planted_arena
 pytestmark = pytest.mark.browser
 
 MENU, ACT = ".gac-account summary", ".gac-account button"
+UNDER_PROMPT, IN_ARENA = "#gac-consent input", ".gac-arena-consent input"
 
 
 @pytest.fixture
@@ -73,7 +74,9 @@ def test_a_visitor_signs_in_and_out(offered: tuple[Site, Provider], open_page: O
     page.wait_for_selector(".gac-account-note:has-text('did not work')")
     assert "sign-in" not in page.url
     provider.is_refusing = False
+    page.check(UNDER_PROMPT)
     act(page, "lovelace")
+    assert not page.is_checked(UNDER_PROMPT), "the account has not been asked"
     watched.ask("Signed in")
     page.reload()
     page.wait_for_selector(f"{MENU}:has-text('lovelace')")
@@ -81,9 +84,6 @@ def test_a_visitor_signs_in_and_out(offered: tuple[Site, Provider], open_page: O
     act(page, "Sign in")
     assert prompts(page) == ["Before"]
     leave_out(watched, provider)
-
-
-UNDER_PROMPT, IN_ARENA = "#gac-consent input", ".gac-arena-consent input"
 
 
 @pytest.fixture
@@ -103,8 +103,12 @@ def test_it_is_asked_for_kept_and_taken_back(mirrored: tuple[Planted, Site], ope
         assert findings(watched) == [], width
     assert not page.is_checked(UNDER_PROMPT)
     assert "without my name" in page.inner_text("#gac-consent")
+    other = page.context.new_page()
+    other.goto(site.url)
+    other.wait_for_selector("#gac-board [data-started]", state="attached")
     page.check(UNDER_PROMPT)
     until(lambda: planted.runs.consents.has(owner), "for consent")
+    until(lambda: other.is_checked(UNDER_PROMPT), "for the box in another tab")
     to_arena(page)
     assert page.is_checked(IN_ARENA)
     assert "publishes them without my name" in page.inner_text(".gac-arena-consent")

@@ -3,17 +3,20 @@
 
 import { answerTo, readKept, visitorKey, writeKept } from "./browser.js";
 
-const CHANGED = "gac-consent"; // an event: one box has been ticked, and the other follows
+const CHANGED = "storage"; // an event, as other tabs get it: one box has been ticked, and the others follow
 const KEYS = { published: "gac.consent-published", kept: "gac.consent" };
+
+/** Another visitor comes, who has not been asked. */
+export const forgetConsent = () => Object.values(KEYS).forEach((key) => writeKept(key, false));
 
 /** The Arena's box. `asked`: "off", or what it is about: "kept" or "published". */
 export function keepConsent(box, asked) {
   const key = KEYS[asked] ?? KEYS.kept, read = () => { box.checked = asked !== "off" && readKept(key, false); };
   read();
-  document.addEventListener(CHANGED, read);
+  addEventListener(CHANGED, read);
   box.addEventListener("change", () => {
     writeKept(key, box.checked);
-    document.dispatchEvent(new Event(CHANGED));
+    dispatchEvent(new Event(CHANGED));
   });
 }
 
@@ -28,12 +31,12 @@ export function start({ element, server }) {
   };
   box.addEventListener("change", async () => {
     await tell(!box.checked);
-    document.dispatchEvent(new Event(CHANGED));
+    dispatchEvent(new Event(CHANGED));
   });
-  document.addEventListener(CHANGED, async () => {
+  addEventListener(CHANGED, async ({ key }) => {
     const before = box.checked;
     read();
-    if (box.checked !== before) await tell(before);
+    if (!key && box.checked !== before) await tell(before); // with a key, another tab has told
   });
   read();
   tell();
