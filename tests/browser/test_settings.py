@@ -106,6 +106,12 @@ GROW_OLD = """() => {
 }"""
 
 
+SAVE_ELSEWHERE = """(name) => {
+  const own = JSON.parse(localStorage.getItem("gac.presets"));
+  localStorage.setItem("gac.presets", JSON.stringify({ ...own, [name]: {} }));
+}"""
+
+
 def test_presets_are_saved_named_and_deleted(serve: Server, open_page: Opener) -> None:
     page = open_page(serve())
     page.open_settings()
@@ -114,6 +120,7 @@ def test_presets_are_saved_named_and_deleted(serve: Server, open_page: Opener) -
     assert choice.evaluate("select => getComputedStyle(select).appearance") == "auto"
     page.page.fill("#gac-set-temperature", "0.9")
     assert choice.locator("option:checked").inner_text() == "not saved"
+    page.page.evaluate(SAVE_ELSEWHERE, "in another tab")
     page.page.click("text=Save as…")
     page.page.keyboard.type("warm <b>")
     page.page.keyboard.press("Enter")
@@ -127,8 +134,9 @@ def test_presets_are_saved_named_and_deleted(serve: Server, open_page: Opener) -
     choice.select_option("warm <b>")
     summed_up(page, "temperature 0.9")
     assert choice.input_value() == "warm <b>"
+    page.page.evaluate(SAVE_ELSEWHERE, "later")
     page.page.click(".gac-presets >> text=Delete")
-    names = ["not saved", "Defaults", "As in the paper", "Creative", "Cheapest"]
+    names = ["not saved", "Defaults", "in another tab", "later", "As in the paper", "Creative", "Cheapest"]
     assert choice.locator("option").all_inner_texts() == names
     choice.select_option("Cheapest")
     summed_up(page, "others asked below 30 %")

@@ -64,13 +64,14 @@ export class Presets {
     if (this.name.hidden) return this.askName(true);
     const name = this.name.value.trim();
     if (!name || name === DEFAULTS) return this.name.focus();
-    this.own = { ...this.own, [name]: this.panel.changes() };
+    this.own = { ...Object(readKept(PRESETS_KEY, {})), [name]: this.panel.changes() }; // other tabs save too
     this.name.value = "";
     this.askName(false);
     this.keep();
   }
 
   remove() {
+    this.own = Object(readKept(PRESETS_KEY, {}));
     delete this.own[this.select.value];
     this.keep();
     this.select.focus();
