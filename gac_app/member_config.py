@@ -243,6 +243,9 @@ def with_views(members: Any) -> Any:
         return members
     given = [dict(member) if isinstance(member, Mapping | MemberConfig) else {} for member in members]
     bases = {str(member.get("name")): member for member in given if not member.get("of")}
+    for one in given:  # with an adapter of its own, it may have views
+        if one.get("adapter") and str(one.get("of")) in bases and not (whole := _whole_view(one, bases))["of"]:
+            bases[str(one.get("name"))] = whole
     pairs = zip(members, given, strict=True)
     return [_whole_view(found, bases) if found.get("of") else member for member, found in pairs]
 

@@ -150,8 +150,10 @@ def test_without_peft_it_says_what_to_install(llama_dir: Path, tmp_path: Path, m
 def test_an_adapter_takes_over_what_is_not_its_own(tmp_path: Path) -> None:
     base = {"name": "base", "source": "model", "num_params": 1e6, "score": 2}
     maths = {"name": "maths", "of": "base", "adapter": "lora", "score": 3, "num_threads": 2}
-    config = config_of({"members": [maths, base]}, tmp_path)
-    found = config.member("maths")
+    terse = {"name": "terse", "of": "maths", "system_prompt": "Be terse."}
+    config = config_of({"members": [terse, maths, base]}, tmp_path)
+    found, view = config.member("maths"), config.member("terse")
+    assert (view.of, view.adapter, view.num_threads, view.score) == ("maths", found.adapter, 2, None)
     assert (found.of, found.source, found.num_params) == ("", str(tmp_path / "model"), 1e6)
     assert (found.adapter, found.score, found.num_threads) == (str(tmp_path / "lora"), 3, 2)
     assert [member.name for member in config.loaded] == ["maths", "base"]
