@@ -90,13 +90,10 @@ class MemberConfig(Frozen):
 
     name: str = Field(min_length=1, max_length=80)
     of: str = ""  # the member whose model a view asks; "" = it is no view
-    adapter: Annotated[str, BeforeValidator(_beside)] = (
-        ""  # the directory of a LoRA adapter (PEFT, safetensors) that is put on the model; "" = none
-    )
+    adapter: Annotated[str, BeforeValidator(_beside)] = ""  # a LoRA adapter's directory (PEFT, safetensors); "" = none
     system_prompt: str = ""  # of a view; comes before a visitor's
-    examples: Annotated[
-        tuple[Example, ...], BeforeValidator(_examples_of)
-    ] = ()  # of a view; in a file, the path of a JSON Lines file may stand instead
+    # Of a view; in a file, the path of a JSON Lines file may stand instead.
+    examples: Annotated[tuple[Example, ...], BeforeValidator(_examples_of)] = ()
     # hub:org/name[@revision][#file] | pypi:package==version#file | a directory | a .gguf file | random:SEED
     # Or a list of mirrors, tried in order. A mirror that is a list is one file cut into parts, joined in order.
     source: Source
@@ -175,7 +172,7 @@ class MemberConfig(Frozen):
         return self
 
     @model_validator(mode="after")
-    def _check_server(self) -> MemberConfig:
+    def _check_engine(self) -> MemberConfig:
         if self.server and self.backend != "auto":
             raise ValueError("backend: expected no back end where a server computes")
         if self.ray and (self.server or self.backend == "vllm"):
@@ -188,10 +185,6 @@ class MemberConfig(Frozen):
             raise ValueError("device: expected GPUs or the CPU for vLLM, not both")
         if self.gpu_share > 1:
             raise ValueError("vllm: gpu_memory_utilization: expected a share of a GPU, at most 1")
-        return self
-
-    @model_validator(mode="after")
-    def _check_adapter(self) -> MemberConfig:
         if self.adapter and (self.server or self.is_random or self.backend not in ("auto", "transformers")):
             raise ValueError("adapter: expected a model's files, computed here or on Ray by transformers")
         return self
