@@ -6,8 +6,7 @@ from collections.abc import Callable
 
 from gac_app.config import Config
 from gac_app.errors import GacError, without_folders
-from gac_app.evaluation.tasks import MAX_PROMPTS_CHARS
-from gac_app.services.runs.batches import MAX_PROMPTS, Batches
+from gac_app.services.runs.batches import MAX_PROMPTS, MAX_PROMPTS_CHARS, Batches
 from gac_app.services.runs.runs import RunService, RunView
 from gac_app.services.runs.views import ENSEMBLE
 from gac_app.ui.assets import called, component

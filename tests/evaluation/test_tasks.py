@@ -237,7 +237,6 @@ def test_lines_json_and_csv_are_read(text: str, prompts: list[str]) -> None:
         ("prompt,id\n" + "x" * 140_000, "Line 1: Invalid CSV"),
         ("\n\nprompt,id\n1,2\n" + "x" * 140_000, "Line 4: Invalid CSV"),
         ("prompt\nOne\nTwo, three", r"Line 3: Invalid CSV \(more values than headings"),
-        ("x" * 250_001, "250,001 characters"),
         ("ok\n" + "x" * 200_001, "Line 2: 200,001 characters"),
     ],
 )
@@ -248,4 +247,4 @@ def test_prompts_that_do_not_fit_are_refused(text: str, message: str) -> None:
 
 def test_as_many_prompts_as_are_taken_are_taken() -> None:
     assert parse_prompts("a\nb\nc", 3) == ["a", "b", "c"]
-    assert len(parse_prompts("a" * 200_000, 1)[0]) == 200_000
+    assert list(map(len, parse_prompts(f"{'a' * 200_000}\n" * 2, 2))) == [200_000] * 2

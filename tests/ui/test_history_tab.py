@@ -86,6 +86,7 @@ def test_prompts_from_the_form_to_the_votes(house: House) -> None:
     assert (overview["members"], overview["max_runs"]) == (["a", "b"], 20)
     assert ask("batch_state") == {"batch": None}
     assert start(prompts=" ", at=1)["error"] == "Enter at least one prompt, one per line."
+    assert start(prompts="x" * 250_001, at=1)["error"] == "250,001 characters are too many: at most 250,000."
     assert start(prompts=3, at=1)["error"] == "Prompts: expected text"
     assert start(prompts="One?", settings={"seed": None}, at=1)["error"] == "Seed: Type a whole number of at least 0."
     assert start(prompts="One?\nTwo <b>?", at=2) == {"at": 2, "error": ""}

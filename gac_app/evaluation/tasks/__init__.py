@@ -2,13 +2,12 @@
 
 from gac_app.evaluation.tasks.given_text import read_text
 from gac_app.evaluation.tasks.matching import Match, extracted, is_right, normalised
-from gac_app.evaluation.tasks.prompts import MAX_PROMPTS_CHARS, parse_prompts
+from gac_app.evaluation.tasks.prompts import parse_prompts
 from gac_app.evaluation.tasks.questions import MAX_OWN_CHARS, Question, first_of_each_domain, halves, parse_questions
 from gac_app.evaluation.tasks.task import SAMPLES, Task, asked, load_task
 
 __all__ = [
     "MAX_OWN_CHARS",
-    "MAX_PROMPTS_CHARS",
     "SAMPLES",
     "Match",
     "Question",

@@ -10,7 +10,6 @@ from gac_app.config import MAX_PROMPT_CHARS
 from gac_app.errors import Phrase, RequestError, in_line, too_long
 from gac_app.evaluation.tasks.given_text import csv_headings, csv_rows
 
-MAX_PROMPTS_CHARS = 250_000  # of all together
 _KEYS = ("prompt", "question", "instruction", "text", "input")  # keys of a prompt; the first one found counts
 
 
@@ -20,8 +19,6 @@ def parse_prompts(text: str, max_prompts: int) -> list[str]:
     Raises:
         RequestError: a line is wrong, or there are no prompts or too many.
     """
-    if len(text) > MAX_PROMPTS_CHARS:
-        raise RequestError("prompts", too_long(len(text), MAX_PROMPTS_CHARS))
     lines = _from_csv(text) or _from_lines(text)
     found = []
     for number, prompt in lines:

@@ -21,6 +21,7 @@ from gac_app.services.visitors import owner_of
 logger = logging.getLogger(__name__)
 
 MAX_PROMPTS = 200
+MAX_PROMPTS_CHARS = 250_000  # of all together
 MAX_BATCHES, MAX_OF_CLIENT = 64, 4  # under way at once, of everybody and of one address; a browser has one
 KEPT_BATCHES = 64  # finished ones, for their visitors' pages
 UNHEARD_S = 120.0  # browsers let a page in the background ask once a minute
