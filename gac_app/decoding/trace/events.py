@@ -48,7 +48,7 @@ class StepTrace:
     token: bytes  # empty for END
     prob: float
     top: tuple[Candidate, ...]
-    gate_confidence: float  # by the gate rule, 0 to 1; of a member alone, its largest probability
+    gate_confidence: float  # by the gate rule, 0 to 1; of one alone, or drawn without a gate, its largest probability
     is_ensembled: bool  # several members took part, or one drawn to stand for them
     winner: str  # the member that carried the token: the largest weight x prob
     members: tuple[MemberTrace, ...]  # those that took part, in the ensemble's order
