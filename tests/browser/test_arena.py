@@ -237,11 +237,13 @@ def test_reasons_stand_in_their_form_after_a_reload(serve_arena: Server, open_pa
     page.check(".gac-arena-reasons [name=right][value=clear]", force=True)
     page.fill(".gac-arena-comment textarea", "Both <b>odd</b>")
     page.wait_for_selector(".gac-arena-reasons:has-text('Saved.')")
+    page.fill(BOX, "A draft")
     reload(page)
     to_arena(page)
     page.wait_for_selector(".gac-arena-reasons summary")
     told = page.eval_on_selector(".gac-arena-reasons form", "(form) => [...new FormData(form)].flat()")
     assert told == ["right", "clear", "comment", "Both <b>odd</b>"], "what is saved next takes its place"
+    assert page.input_value(BOX) == "A draft"
 
 
 def test_two_turns_then_others_and_a_reload(serve_arena: Server, open_page: Opener) -> None:
@@ -253,6 +255,7 @@ def test_two_turns_then_others_and_a_reload(serve_arena: Server, open_page: Open
     reload(page)
     to_arena(page)
     page.wait_for_selector(".gac-arena-asked:text-is('And Rome?')")
+    assert page.input_value(BOX) == "", "it was asked"
     assert len(texts(page)) == 4
     click(page, ".gac-vote[data-outcome=left]", then=".gac-arena-views [value=changes]", state="attached")
     before = names(page)

@@ -59,6 +59,7 @@ def test_prompts_fill_a_table_with_votes_that_opens_in_compare(lab_site: Site, o
     page.wait_for_selector(".gac-votes.is-voted")
     reload(page)
     to_tab(page, "Batch", then=".gac-batch-table tr:nth-child(2) button:text-is('Open')")
+    assert page.input_value("[name=prompts]") == "=1+1?\n<b>Two?</b>"
     with_axe(watched)
     for width in watched.at_widths(1280, 390):
         assert all_findings(watched) == {}, width

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Page, Request, Route
 
 from gac_app.evaluation.studies.result import AskedQuestion, GivenAnswer, StudyResult
-from tests.browser.conftest import CALLS, HOSTILE_NAME, Opener, Site, click, loading, to_tab
+from tests.browser.conftest import CALLS, HOSTILE_NAME, Opener, Site, click, loading, reload, to_tab
 from tests.browser.test_axe import MEASURE, all_findings, hard_to_read, with_axe
 from tests.services.lab.test_lab import benchmark_data
 
@@ -169,6 +169,8 @@ def test_own_questions_from_a_file_the_browser_reads(lab_site: Site, open_page: 
     click(page, ".gac-lab-run:visible", then=".gac-lab-note:has-text('own has only 5 questions')")
     page.fill("[name=questions]", "5")
     click(page, ".gac-lab-run:visible", then=".gac-lab-head h2:has-text('own: 5 questions')")
+    reload(page)
+    page.wait_for_function("document.querySelector('[name=own]')?.value.includes('Is 4 even?')")
 
 
 def test_a_study_is_called_off_and_another_visitor_only_sees_it(lab_site: Site, open_page: Opener) -> None:

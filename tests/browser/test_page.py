@@ -187,7 +187,7 @@ def test_prompts_by_keys_examples_and_drafts(serve: Server, open_page: Opener) -
     page.wait_for_end()
     page.page.fill(box, "half a question")
     # All is kept before the page is left, since a tab that crashes runs no script.
-    page.page.wait_for_function("sessionStorage.getItem('gac.draft') === 'half a question'")
+    page.page.wait_for_function("sessionStorage.getItem('gac.draft.compare') === 'half a question'")
     assert "?run=" in page.page.url
     for leave in (page.page.reload, lambda: (page.page.goto("about:blank"), page.page.go_back())):
         leave()

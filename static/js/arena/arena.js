@@ -39,7 +39,7 @@ class Arena {
     });
     this.told = new BattleTold(this);
     this.awaited = new Awaited("arena", { box: () => this.form.elements.prompt, ask: () => this.form.requestSubmit(), onChange: () => this.refresh() });
-    this.form.elements.prompt.value ||= this.awaited.text ?? ""; // a reload has emptied it
+    this.form.elements.prompt.value ||= this.awaited.draft; // a reload has emptied it
     this.listen();
     this.showViews();
     this.refresh();
@@ -170,6 +170,7 @@ class Arena {
     this.part("arena-cards").replaceChildren(...this.cards.map((card) => card.root));
     const { prompt } = this.form.elements;
     if (prompt.value === this.asked) Object.assign(prompt, { value: "" }).style.height = ""; // no draft, nor what waits
+    this.awaited.keepDraft(prompt.value);
     this.part("arena-views").replaceChildren();
     if (PHONE.matches && !run.turns.length) this.part("arena-asked").scrollIntoView(); // both cards in sight
   }

@@ -40,7 +40,7 @@ class Batch {
     this.awaited = new Awaited("batch", {
       box: () => this.form.elements.prompts, ask: () => this.form.requestSubmit(), onChange: () => this.say(this.awaited.isOn ? t("status.awaits-members") : ""),
     });
-    this.form.elements.prompts.value ||= this.awaited.text ?? ""; // a reload has emptied it
+    this.form.elements.prompts.value ||= this.awaited.draft; // a reload has emptied it
     if (this.awaited.isOn) this.awaited.onChange();
     watch("value", () => this.answer(parseJson(props.value, null)));
   }

@@ -17,7 +17,6 @@ import { keepMenu } from "../keep/menu.js";
 import { addressed, hold } from "../page/address.js";
 import { Awaited, QUESTION, UNMEANT_MS } from "../settings/awaited.js";
 import { visitorKey } from "../page/browser.js";
-import { forgetDraft } from "../page/draft.js";
 import { tellNames } from "../page/elements.js";
 import { settings } from "../settings/settings.js";
 
@@ -65,7 +64,7 @@ export class Board {
   // ---- what comes from the server
 
   start(run) {
-    if (this.isBusy && this.asked === QUESTION) forgetDraft(); // a run that is opened asks nothing
+    if (this.isBusy && this.asked === QUESTION) this.awaited.keepDraft(""); // a run that is opened asks nothing
     this.run = run;
     this.isBusy = false;
     this.done = null;

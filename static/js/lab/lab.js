@@ -53,6 +53,7 @@ class Lab {
     this.form.elements.set.addEventListener("change", ({ target }) => this.chooseSet(target.value));
     this.cancel.addEventListener("click", () => this.callOff());
     this.awaited = new Awaited("lab", { box: () => this.form.elements.own, onChange: () => this.say(this.awaited.isOn ? t("status.awaits-members") : "") });
+    this.form.elements.own.value ||= this.awaited.draft;
     watch("value", () => this.answer(parseJson(props.value, null)));
   }
 

@@ -1,18 +1,12 @@
-// What is typed and not asked yet outlives a reload, a new connection and a crash of the tab.
+// Compare's prompt, when the page is loaded and left; `Awaited` keeps what is typed.
 
 import { keepText, keptText, OF_TAB } from "./browser.js";
 
-const DRAFT = "gac.draft";
+const DRAFT = "gac.draft.compare";
 const box = () => document.querySelector("#gac-prompt textarea");
 
-const keep = (text) => keepText(DRAFT, text, OF_TAB);
-
-/** It was asked. */
-export const forgetDraft = () => keep("");
-
-/** The page is there: its prompt, with a draft that was kept. What is typed from now on is kept too. */
+/** The page is there: its prompt, with a draft that was kept. */
 export function draft() {
-  document.addEventListener("input", ({ target }) => { if (target === box()) keep(target.value); });
-  addEventListener("pagehide", () => { if (box()) keep(box().value); });
+  addEventListener("pagehide", () => { if (box()) keepText(DRAFT, box().value, OF_TAB); });
   return box()?.value || (keptText(DRAFT, OF_TAB) ?? "");
 }

@@ -1,5 +1,5 @@
 // A question that is asked while members load: it is kept, also over a reload, and asked once they are ready. Whatever else
-// is asked for meanwhile waits too, as long as the page.
+// is asked for meanwhile waits too, as long as the page. What is only typed outlives a reload too, and a crash of the tab.
 
 import { keepText, keptText, OF_TAB } from "../page/browser.js";
 import { onLoaded } from "../page/loaded.js";
@@ -16,7 +16,13 @@ export class Awaited {
   constructor(name, { box, ask, onChange }) {
     Object.assign(this, { key: `gac.awaited.${name}`, box, ask, onChange, other: null, pressedAt: -Infinity });
     this.text = keptText(this.key, OF_TAB) || null;
-    document.addEventListener("input", ({ target }) => { if (this.text !== null && target === box() && target.value !== this.text) this.keep(null); });
+    this.draft = keptText(`gac.draft.${name}`, OF_TAB) ?? "";
+    this.keepDraft = (text) => keepText(`gac.draft.${name}`, text, OF_TAB); // "": it was asked
+    document.addEventListener("input", ({ target }) => {
+      if (target !== box()) return;
+      this.keepDraft(target.value);
+      if (this.text !== null && target.value !== this.text) this.keep(null);
+    });
     let isLoaded = false;
     onFacts(() => this.look(isLoaded));
     onLoaded(() => {
