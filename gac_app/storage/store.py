@@ -150,7 +150,7 @@ class Store(Database):
     list_conversations = reads(history.list_conversations)
     conversation_runs = reads(queries.conversation_runs)
     run_ids_of = reads(queries.run_ids_of)
-    conversation_of = reads(queries.conversation_of)
+    conversations_of = reads(queries.conversations_of)
     name_conversation = deletes(changes.name_conversation)
     star_conversation = writes(changes.star_conversation)
 

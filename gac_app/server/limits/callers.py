@@ -94,6 +94,8 @@ class Callers:
         self._newcomers = Allowance(visitors_per_client / 60, visitors_per_client)
         self._known: Recent[tuple[str, str], None] = Recent(MAX_NAMES)
         self._working: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._most_calls = 2 * several
+        self._calling: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
     def caller(self, scope: Scope, visitor_key: str = "") -> Caller:
         """The sender of a request. `visitor_key` is from the body, for browsers without cookies."""
@@ -104,6 +106,10 @@ class Callers:
         """Raise RefusedError (429) if a client sends too many requests, or too long ones."""
         if wait_s := self._of_client.take(client, cost + num_bytes / BYTES_PER_REQUEST):
             raise RefusedError(429, "Too many requests come from this address.", wait_s)
+
+    def calling(self, client: str) -> asyncio.Semaphore:
+        """A place to hold while a function of the page answers a client: its further calls wait for one."""
+        return self._calling.setdefault(client, asyncio.Semaphore(self._most_calls))
 
     async def work(self, client: str, work: Callable[[], T]) -> T:
         """What `work` gives, in a thread: one at a time for a client, however many requests it sends."""

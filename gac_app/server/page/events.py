@@ -142,7 +142,8 @@ class EventMiddleware:
         if scope["method"] == "POST" and route in POST_ROUTES:
             body, session = await self._checked(scope, receive, route)
             if route != "queue" or session is None:
-                await self.app(scope, replaying(body, receive), send)
+                async with self._admission.callers.calling(client_in(scope)):
+                    await self.app(scope, replaying(body, receive), send)
                 return
             state = {**scope.get("state", {}), HAS_LISTENER: partial(has_listener, session)}
             async with self._admission.joining(session.caller):

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import gradio
+from anyio import CapacityLimiter
 from gradio import queueing
 
 from gac_app.server.limits.bodies import RefusedError
@@ -25,6 +26,7 @@ class GradioPage:
         self._blocks, self._queue, self._app = blocks, blocks._queue, app
         app.state_holder.capacity = MAX_SESSIONS
         self._queue.max_thread_count = MAX_EVENTS
+        blocks.limiter = CapacityLimiter(MAX_EVENTS)  # its own threads: health, metrics and the API have others
 
     # --- checks
 

@@ -212,28 +212,26 @@ class History:
         owner = owner_of(visitor_key)
         writes = list[Future[None]]()  # all begun before one is waited for: a backup may hold up each
         with self._runs.changing(owner):
-            for run_id in run_ids:
-                with suppress(NotFoundError):
-                    doomed = self._drop(self._runs.of(owner), run_id)
-                    conversation_id = (
-                        doomed[0].conversation_id if doomed else self._store.conversation_of(visitor_key, run_id)
-                    )
-                    self._members.forget(owner, conversation_id)
-                    writes.append(self._store.delete_run(visitor_key, run_id))
+            known = {run.id: run.conversation_id for run in self._runs.of(owner)}
+            if others := [run_id for run_id in run_ids if run_id not in known]:
+                known |= self._store.conversations_of(visitor_key, others)
+            for run_id in filter(known.__contains__, run_ids):
+                self._drop(self._runs.of(owner), run_id)
+                self._members.forget(owner, known[run_id])
+                writes.append(self._store.delete_run(visitor_key, run_id))
             for write in writes:
                 with suppress(NotFoundError):  # of a run that was never stored
                     settle(write)
         self.publish_deletions()
 
-    def _drop(self, live: Sequence[LiveRun], run_id: str) -> list[LiveRun]:
-        """Keep nothing of a run in memory, and stop those of `live` that have read it. Returns it, if it was there."""
+    def _drop(self, live: Sequence[LiveRun], run_id: str) -> None:
+        """Keep nothing of a run in memory, and stop those of `live` that have read it."""
         doomed = [run for run in live if run.id == run_id]
         readers = [run for run in live if any(turn.run_id == run_id for turn in run.turns)]
         self._runs.remove(doomed)
         self._runner.stop_all([*doomed, *readers], END_TIMEOUT_S)
         for run in readers:
             run.forget_turn(run_id)
-        return doomed
 
     def delete_conversation(self, visitor_key: str, conversation_id: str) -> list[str]:
         """Delete all runs of a conversation, also unstored ones, and its name. Returns the runs' ids."""

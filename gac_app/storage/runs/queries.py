@@ -47,9 +47,10 @@ def run_ids_of(session: Session, visitor_key: str, conversation_id: str) -> list
     return list(session.scalars(query))
 
 
-def conversation_of(session: Session, visitor_key: str, run_id: str) -> str:
-    """The id of a run's conversation; the run itself may be damaged."""
-    return get_owned(session, visitor_key, run_id).conversation_id
+def conversations_of(session: Session, visitor_key: str, run_ids: Iterable[str]) -> dict[str, str]:
+    """The ids of the visitor's runs among these, also of damaged ones -> the ids of their conversations."""
+    query = owned(visitor_key).where(Run.id.in_([clean_text(run_id) for run_id in run_ids]))
+    return dict(session.execute(query.with_only_columns(Run.id, Run.conversation_id)).tuples().all())
 
 
 def load_run(session: Session, visitor_key: str, run_id: str) -> StoredRun:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import secrets
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,8 @@ from fastapi.testclient import TestClient
 from gac_app.server import middleware
 from gac_app.server.host import create_host
 from gac_app.server.limits.callers import REQUESTS_BURST
+from gac_app.services.runs.history import History
+from tests.fakes import SOON_S, WAIT_S
 from tests.server.conftest import HERE, an_address
 from tests.server.site import API, Page, Tab
 from tests.services.house import until
@@ -260,3 +265,30 @@ def test_a_call_s_reply_is_made_json_in_its_own_thread(client: TestClient, monke
     tab = Tab(client)
     monkeypatch.setattr("fastapi.routing.jsonable_encoder", None)
     assert tab.conversations() == []
+
+
+def test_calls_of_an_address_leave_threads_to_others(
+    client: TestClient, host: FastAPI, entered: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    freed, begun = threading.Event(), list[object]()
+
+    def wait(*asked: object) -> list[object]:
+        begun.append(asked)
+        freed.wait(WAIT_S)
+        return []
+
+    monkeypatch.setattr(History, "conversations", wait)
+    neighbour = TestClient(host, base_url=HERE, client=an_address())
+    neighbour.portal = entered.portal
+    tabs = Tab(client), Tab(neighbour)
+    with ThreadPoolExecutor(50) as pool, ExitStack() as stack:
+        stack.callback(freed.set)
+        for _ in range(45):
+            pool.submit(tabs[0].conversations)
+        until(lambda: len(begun) == 32, "for all that may begin")
+        assert pool.submit(neighbour.get, "/readyz").result(SOON_S).status_code == 200
+        assert len(begun) == 32
+        pool.submit(tabs[1].conversations)
+        until(lambda: len(begun) == 33, "for the neighbour's call, and no other", SOON_S)
+        freed.set()
+        until(lambda: len(begun) == 46, "for the others")
