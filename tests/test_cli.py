@@ -156,11 +156,13 @@ def test_folders_that_cannot_be_written_are_told_or_used(tmp_path: Path, databas
 
 
 def test_export_writes_a_line_per_run(config: str, database: str, tmp_path: Path) -> None:
-    from gac_app.storage import Store
+    from gac_app.storage import RunStatus, Store
 
     store, prompt = Store(database), 'line one\nline two \u2028 = "quoted" 雪'
-    for _ in range(3):
-        store.start_run(new_run(prompt)).result(10)
+    for run in (new_run(prompt) for _ in range(3)):
+        store.start_run(run)
+        store.finish_run(run.run_id, RunStatus.FINISHED)
+    store.start_run(new_run("under way")).result(10)
     output = tmp_path / "runs.jsonl"
     variables = {"GAC_CONFIG": config, "GAC_DATABASE_URL": database}
     written = run_command("export", "--format", "jsonl", "--output", str(output), **variables)
@@ -171,7 +173,7 @@ def test_export_writes_a_line_per_run(config: str, database: str, tmp_path: Path
     assert [run["prompt"] for run in runs] == [prompt] * 3
     assert ALICE not in printed.stdout
     statuses = {run.status for run in listed(store, ALICE)}
-    assert statuses == {"running"}, "exporting beside a server leaves its runs alone"
+    assert statuses == {"finished", "running"}, "exporting beside a server leaves its runs alone"
     store.close()
 
 

@@ -39,7 +39,7 @@ def export(
     output: Annotated[Path | None, typer.Option(help="File to write. Default: stdout.")] = None,
     config: ConfigOption = None,
 ) -> None:
-    """Write all stored data. Visitors appear under pseudonyms, never with their keys."""
+    """Write all runs and battles that are over. Visitors appear under pseudonyms, never with their keys."""
     from gac_app.services.mirror.exports import Exports
 
     with closing(_store(config)) as store:
@@ -92,7 +92,7 @@ def release(
     from gac_app.services.exports.release import CARD, FILE, card_of, release_of
 
     with closing(_store(config)) as store:
-        people = (one for one in store.battles.export(has_open=False) if one.origin == Origin.PEOPLE)
+        people = (one for one in store.battles.export() if one.origin == Origin.PEOPLE)
         found = release_of(judged(people), has_unconsented=unconsented, has_flagged=flagged, has_equal=equal)
     with writing(folder, "FOLDER"):
         folder.mkdir(parents=True)

@@ -12,6 +12,7 @@ from gac_app.services.visitors import owner_of
 from tests.browser.conftest import Opener, Site, Watched, click, refused, served, to_tab
 from tests.browser.test_arena import BOX, to_arena
 from tests.browser.test_axe import all_findings, findings, with_axe
+from tests.databases import sql
 from tests.server.fake_provider import SECRET, Provider, offering_sign_in, provided
 from tests.services.house import until
 from tests.ui.planted import Planted, planted_arena
@@ -93,7 +94,7 @@ def mirrored(tmp_path: Path) -> Iterator[tuple[Planted, Site]]:
         yield planted, site
 
 
-def test_it_is_asked_for_kept_and_taken_back(mirrored: tuple[Planted, Site], open_page: Opener) -> None:
+def test_it_is_asked_for_kept_and_taken_back(mirrored: tuple[Planted, Site], open_page: Opener, tmp_path: Path) -> None:
     planted, site = mirrored
     page = (watched := open_page(site)).page
     owner = owner_of(page.evaluate("import('gac').then(({ modules }) => modules['page/browser'].visitorKey())"))
@@ -122,5 +123,6 @@ def test_it_is_asked_for_kept_and_taken_back(mirrored: tuple[Planted, Site], ope
     page.fill(BOX, "Where is Paris?")
     page.press(BOX, "Enter")
     page.wait_for_selector(".gac-arena-asked:text-is('Where is Paris?')")
-    until(lambda: list(planted.store.battles.export()), "for the battle")
-    assert [battle.body["consent"] for battle in planted.store.battles.export()] == [False]
+    consents = "SELECT has_consent FROM battle"
+    until(lambda: sql(tmp_path / "runs.sqlite3", consents), "for the battle")
+    assert sql(tmp_path / "runs.sqlite3", consents) == [(0,)]

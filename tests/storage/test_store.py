@@ -25,7 +25,7 @@ from gac_app.storage.database.database import DeletedIds, when_written
 from gac_app.storage.database.tables import UtcDateTime
 from gac_app.storage.database.visitors import is_pseudonym_of, new_pseudonym
 from tests.databases import sql, statements
-from tests.storage.battles.test_battles import new_battle
+from tests.storage.battles.test_battles import judged
 from tests.storage.samples import ALICE, BOB, answer, listed, new_id, new_run
 
 
@@ -233,7 +233,7 @@ def test_a_run_whose_position_is_taken_comes_last(store: Store, other: Store) ->
 
 def test_an_export_reads_many_battles_with_each_statement(store: Store) -> None:
     for _ in range(12):
-        store.battles.start(new_battle()).result()
+        judged(store)
     with statements(store.engine) as told:
         assert len(list(store.battles.export())) == 12
     assert len(told) == 2 + 2, "two pages, of which one is empty, and their battles and judgements"

@@ -184,7 +184,7 @@ class VisitorBattles:
     def own(self, visitor_key: str) -> Iterator[StoredBattle]:
         """A visitor's battles whose names are told, oldest first: a stored battle names both contestants."""
         owner_of(visitor_key)
-        return (one for one in self._store.battles.export(visitor_key, has_open=False) if one.is_told)
+        return (one for one in self._store.battles.export(visitor_key) if one.is_told)
 
     def newest(self, visitor_key: str, limit: int) -> tuple[list[StoredBattle], int]:
         """As `BattleStore.newest`."""

@@ -34,13 +34,15 @@ class Exports:
         return f"gac-votes-{chosen}.{chosen.suffix}", self.content(chosen, (Origin.PEOPLE, Origin.COMPARE))
 
     def lines(self) -> Iterator[str]:
-        """All runs, then all battles: a JSON object and a line end each."""
-        yield from map(_run_line, self._store.export())
+        """All runs that have ended, then all battles that are not open: a JSON object and a line end each. The others
+        are left to a later export, since an import updates no answer that it knows.
+        """
+        yield from (_run_line(run) for run in self._store.export() if run["status"] != RunStatus.RUNNING)
         yield from _battle_lines(self._store.battles.export())
 
     def content(self, wanted: Format, origins: Iterable[Origin]) -> Iterator[bytes]:
         """The parts of a file of the votes of some origins, without open battles; read as they are asked for."""
-        chosen, battles = set(origins), self._store.battles.export(has_open=False)
+        chosen, battles = set(origins), self._store.battles.export()
         return _parts((one for one in battles if one.origin in chosen), wanted)
 
     def lines_of(self, key: str) -> list[tuple[str, str]]:

@@ -82,15 +82,12 @@ def newest(session: Session, visitor_key: str, limit: int) -> tuple[list[StoredB
     return list(_readable(session.scalars(last_first.options(*whole())))), num or 0
 
 
-def export(engine: Engine, visitor_key: str = "", *, has_open: bool = True) -> Iterator[StoredBattle]:
-    """Every battle of one visitor or of everybody, oldest first. Unreadable ones are left out.
-
-    Args:
-        has_open: with those that are open (see `is_open`) when their page is read.
+def export(engine: Engine, visitor_key: str = "") -> Iterator[StoredBattle]:
+    """Every battle of one visitor or of everybody, oldest first. Unreadable ones are left out, and those that are open
+    (see `is_open`) when their page is read.
     """
     wanted = owned(visitor_key) if visitor_key else select(Battle)
-    wanted = wanted if has_open else wanted.where(~_is_open())
-    for battle_ids in pages(engine, wanted, Battle.created_at, Battle.id):
+    for battle_ids in pages(engine, wanted.where(~_is_open()), Battle.created_at, Battle.id):
         query = select(Battle).where(Battle.id.in_(battle_ids)).order_by(Battle.created_at, Battle.id)
         with reading(engine) as session:
             found = list(_readable(session.scalars(query.options(*whole()))))

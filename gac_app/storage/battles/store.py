@@ -62,9 +62,9 @@ class BattleStore:
     cast = reads(queries.cast)
     verdicts = reads(queries.verdicts)
 
-    def export(self, visitor_key: str = "", *, has_open: bool = True) -> Iterator[StoredBattle]:
-        """All battles of one visitor or of everybody, oldest first, with or without open ones."""
-        return queries.export(self.database.engine, visitor_key, has_open=has_open)
+    def export(self, visitor_key: str = "") -> Iterator[StoredBattle]:
+        """All battles of one visitor or of everybody, oldest first, without open ones."""
+        return queries.export(self.database.engine, visitor_key)
 
     votes = reads(standing_votes.votes)
     votes_version = reads(standing_votes.version)

@@ -20,6 +20,7 @@ import pytest
 from itsdangerous import TimestampSigner
 
 from gac_app.server.host import HostSecrets, create_host
+from tests.databases import sql
 from tests.server.fake_provider import SECRET, Provider, offering_sign_in
 from tests.server.site import Tab, served
 from tests.services.house import until
@@ -116,9 +117,8 @@ def test_battles_and_votes_are_the_account_s(host: Host, anna: str) -> None:
     (run,) = work.history()
     work.call("gac-board", "vote_run", run=run["id"], outcome="ensemble")
     home.event("gac-arena", "start", prompt="A battle from home", again="", consents=True)
-    battles = host.planted.store.battles
-    until(lambda: "A battle from home" in [one.body["turns"][0]["prompt"] for one in battles.export()], "for the row")
-    assert len({one.visitor for one in battles.export()}) == 1
+    of_whose_the_run_is = "SELECT * FROM battle JOIN conversation USING (visitor_id)"
+    until(lambda: sql(host.folder / "runs.sqlite3", of_whose_the_run_is), "for the row")
     assert tab(host.url, key=home.key).call("gac-arena", "own_battles")["num"] == 0
 
 
@@ -127,8 +127,9 @@ def test_every_browser_has_to_agree_to_publishing(host: Host, anna: str) -> None
         """The newest run, and a battle of the browser that agrees."""
         work.event("gac-arena", "start", prompt="A battle", again="", consents=True)
         assert host.planted.store.flush()
-        run, battle = list(host.planted.store.export())[-1], list(host.planted.store.battles.export())[-1]
-        return run["consent"], battle.body["consent"]
+        run = list(host.planted.store.export())[-1]
+        battle = sql(host.folder / "runs.sqlite3", "SELECT has_consent FROM battle ORDER BY created_at")[-1]
+        return run["consent"], battle == (1,)
 
     home, work = tab(host.url, cookie(anna)), tab(host.url, cookie(anna))
     home.call("gac-consent", "set_consent", consents=False)

@@ -14,10 +14,11 @@ from gac_app.errors import RequestError, StorageError
 from gac_app.services.exports.formats import Format
 from gac_app.services.mirror.exports import Exports, content_of
 from gac_app.services.mirror.files import ImportResult, import_files
-from gac_app.storage import Store
+from gac_app.storage import RunStatus, Store
 from tests.clocks import show_at_once
 from tests.services.battles.test_arena import Arena
 from tests.services.house import ALICE, BOB, House, answer, ended
+from tests.storage.samples import new_run
 
 HARD = 'é\u2028\u0000 "quoted" 👩‍👩‍👧 \ud83d مرحبا\r\n\ttab'
 
@@ -58,6 +59,19 @@ def test_an_import_moves_everything_and_twice_changes_nothing(house: House, othe
     assert imported(other, exported) == ImportResult(5, 0, 0, 0)
     assert list(Exports(other).lines()) == exported
     assert imported(other, exported) == ImportResult(0, 5, 0, 0)
+    assert list(Exports(other).lines()) == exported
+
+
+def test_what_goes_on_at_an_export_comes_by_the_next(house: House, other: Store) -> None:
+    arena, run = Arena(house), new_run()
+    view = arena.answered()
+    arena.store.start_run(run).result()
+    assert imported(other, list(Exports(arena.store).lines())) == ImportResult(0, 0, 0, 0)
+    arena.service.next_turn(ALICE, view.id, "And then?")
+    arena.service.judge.vote(ALICE, view.id, "left", arena.until(ALICE, view.id, "answered").ballot)
+    arena.store.finish_run(run.run_id, RunStatus.FINISHED).result()
+    exported = list(Exports(arena.store).lines())
+    assert imported(other, exported) == ImportResult(2, 0, 0, 0)
     assert list(Exports(other).lines()) == exported
 
 
