@@ -26,7 +26,7 @@ def _is_news(record: logging.LogRecord) -> bool:
 
 
 class _Server(uvicorn.Server):
-    """Exits `GONE_S` seconds after a signal, even if something is still computing."""
+    """Exits `GONE_S` seconds after a signal, even if something is still computing or loading."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -34,9 +34,13 @@ class _Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if not self.should_exit:
-            # Its timer runs in C; a Python thread would need the GIL, which may be busy.
-            faulthandler.dump_traceback_later(GONE_S, exit=True, file=self._nowhere)
+            self.be_gone()
         super().handle_exit(sig, frame)
+
+    def be_gone(self) -> None:
+        """Exit `GONE_S` seconds from now."""
+        # Its timer runs in C; a Python thread would need the GIL, which may be busy.
+        faulthandler.dump_traceback_later(GONE_S, exit=True, file=self._nowhere)
 
 
 def serve_host(host: FastAPI, config: ServerConfig) -> None:
@@ -70,4 +74,5 @@ def serve_host(host: FastAPI, config: ServerConfig) -> None:
     except KeyboardInterrupt:
         pass  # SIGINT, when everything is closed
     except SystemExit:
+        server.be_gone()  # members may be loading
         raise GacError(f"cannot serve on {config.host}, port {config.port}; --port takes another one") from None

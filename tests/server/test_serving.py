@@ -13,6 +13,7 @@ import time
 from contextlib import AbstractContextManager
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from unittest.mock import Mock
 
 import httpx
 import psutil
@@ -132,14 +133,18 @@ def test_what_is_promised_in_seconds_follows_from_constants() -> None:
     assert MOST_S < 0.1, "what a handler may keep from a health route"
 
 
-def test_a_taken_port_is_said(port: int, caplog: pytest.LogCaptureFixture) -> None:
-    config = ServerConfig(port=port)
+def test_a_taken_port_is_said_and_ends_it_all(
+    port: int, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, be_gone = ServerConfig(port=port), Mock()
+    monkeypatch.setattr(_Server, "be_gone", be_gone)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", port))
         taken.listen()
         with pytest.raises(GacError, match=f"port {port}"):
             serve_host(bare_host(FakeService(), config), config)  # type: ignore[arg-type]
     assert "address already in use" in caplog.text
+    be_gone.assert_called_once_with()
 
 
 def test_no_collection_looks_at_what_the_start_has_made(monkeypatch: pytest.MonkeyPatch) -> None:
