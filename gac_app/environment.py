@@ -159,7 +159,8 @@ def _server(environ: Mapping[str, str]) -> dict[str, Any]:
     if host := environ.get("GAC_HOST") or environ.get("GRADIO_SERVER_NAME") or on_space:
         server["host"] = host
     for name in ("GAC_PORT", "GRADIO_SERVER_PORT", "PORT"):
-        if text := environ.get(name):
+        text = environ.get(name, "")
+        if text and not text.startswith("tcp://"):  # Kubernetes sets GAC_PORT=tcp://... if a Service is named `gac`
             if not (text.isdecimal() and len(text) <= len("65535")):
                 raise ConfigError(f"{name}: expected a port number, got {shortened(repr(text))}")
             server["port"] = int(text)

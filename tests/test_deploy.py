@@ -170,3 +170,5 @@ def test_the_pods_start_what_there_is(kuberay: dict[str, Any]) -> None:
     cluster = kuberay["RayCluster"]["metadata"]["name"]
     assert service["selector"] == {"ray.io/cluster": cluster, "ray.io/node-type": "head"}
     assert service["ports"][0]["targetPort"] in {port["containerPort"] for port in head["ports"]}
+    linked = f"{kuberay['Service']['metadata']['name'].upper()}_PORT"  # of which Kubernetes tells each pod
+    assert environment_overrides({linked: "tcp://10.96.0.12:7860", "PORT": "80"}) == {"server": {"port": 80}}
