@@ -42,11 +42,7 @@ class ServerConfig(Frozen):
     max_connections: int = Field(1000, ge=10, le=100_000)
     # Sites that may show the page in a frame, such as "https://huggingface.co"; on a Space, Hugging Face's.
     framed_by: tuple[Annotated[str, Field(pattern=r"^https?://[\w.*:\[\]-]+$")], ...] = ()
-    sharing: bool | None = None  # links by which anybody may read a run; None = only on loopback
-
-    @property
-    def is_sharing(self) -> bool:
-        return self.sharing if self.sharing is not None else self.host in _LOOPBACK
+    sharing: bool | None = None  # links by which anybody may read a run; None = see `Config.is_sharing`
 
 
 class ApiKeyConfig(Frozen):
@@ -214,13 +210,17 @@ class Config(Frozen):
 
     @property
     def is_public(self) -> bool:
-        """Whether strangers may visit: the configured value, else whether it listens beyond loopback or has own host
-        names.
-        """
+        """Whether strangers may visit: as configured, else if it listens beyond loopback or has own host names."""
         if self.public is not None:
             return self.public
         local = ServerConfig.model_fields["trusted_hosts"].default
         return self.server.host not in _LOOPBACK or not set(self.server.trusted_hosts) <= set(local)
+
+    @property
+    def is_sharing(self) -> bool:
+        """Whether runs may be shared: as configured, else only on loopback without strangers."""
+        is_private = not self.is_public and self.server.host in _LOOPBACK
+        return is_private if self.server.sharing is None else self.server.sharing
 
     @property
     def member_names(self) -> tuple[str, ...]:

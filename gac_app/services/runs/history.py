@@ -77,7 +77,7 @@ class History:
         try:
             return self.find(visitor_key, run_id)
         except NotFoundError:
-            if not self._config.server.is_sharing:
+            if not self._config.is_sharing:
                 raise
         run = self._view(self._store.load_shared(run_id))
         run.is_own, run.conversation_id, run.outcome = False, "", None
@@ -87,7 +87,7 @@ class History:
 
     def share(self, visitor_key: str, run_id: str, is_shared: bool, *, with_turns: bool = False) -> None:
         """Set whether anybody with its link may read a run, and with it the turns before it."""
-        if is_shared and not self._config.server.is_sharing:
+        if is_shared and not self._config.is_sharing:
             raise RequestError(
                 "share", Phrase("Sharing is off on this server. Its operator can turn it on (server.sharing).")
             )

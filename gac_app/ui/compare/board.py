@@ -28,7 +28,7 @@ def build_board(service: RunService, computing: Semaphore) -> gr.HTML:
     Args:
         computing: see `board_functions`.
     """
-    sharing = "on" if service.config.server.is_sharing else "off"
+    sharing = "on" if service.config.is_sharing else "off"
     return component(
         "board",
         "compare/compare",

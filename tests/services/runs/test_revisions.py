@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from gac_app.config import ServerConfig
 from gac_app.decoding.trace.events import FinishReason
 from gac_app.errors import NotFoundError, RequestError
 from gac_app.services.battles.records import side_facts
@@ -17,7 +16,7 @@ from gac_app.services.runs.runs import RunService
 from gac_app.storage import Store
 from gac_app.ui.compare.records import RunLines
 from tests.databases import database_in
-from tests.fakes import FakeModel
+from tests.fakes import FakeModel, config_of
 from tests.services.house import ALICE, BOB, SHORT, House, answer, begun, end_of, ended, slow_models, texts
 from tests.ui.spy import lines_of
 
@@ -201,13 +200,16 @@ def test_where_sharing_is_off_nothing_is_shared_nor_read(house: House) -> None:
 
 
 @pytest.mark.parametrize(
-    ("server", "is_sharing"),
+    ("server", "public", "is_sharing"),
     [
-        ({}, True),
-        ({"host": "192.168.1.9"}, False),
-        ({"host": "192.168.1.9", "sharing": True}, True),
-        ({"sharing": False}, False),
+        ({}, None, True),
+        ({}, True, False),
+        ({"host": "192.168.1.9"}, None, False),
+        ({"host": "192.168.1.9"}, False, False),
+        ({"host": "192.168.1.9", "sharing": True}, None, True),
+        ({"trusted_hosts": ["localhost", "gac.example.org"]}, None, False),  # behind a proxy
+        ({"sharing": False}, None, False),
     ],
 )
-def test_on_a_public_host_sharing_must_be_configured(server: dict, is_sharing: bool) -> None:
-    assert ServerConfig(**server).is_sharing is is_sharing
+def test_on_a_public_host_sharing_must_be_configured(server: dict, public: bool | None, is_sharing: bool) -> None:
+    assert config_of(["a"], server=server, public=public).is_sharing is is_sharing
