@@ -64,12 +64,13 @@ def test_only_who_knows_the_key_is_answered(monkeypatch: pytest.MonkeyPatch) -> 
     port = listen(HOME, KEY, answer)
     with closing(Channel(HOME, port, b"x" * 32, WAIT_S)) as channel, pytest.raises(OSError, match=r"closed|reset"):
         channel.ask({}, fail)
-    with socket.create_connection((HOME, port)) as nobody:
-        nobody.sendall(b"GET / HTTP/1.1\r\n")
-        nobody.settimeout(WAIT_S)
-        with suppress(ConnectionResetError):
-            while nobody.recv(4096):
-                pass
+    for said in (b"GET / HTTP/1.1\r\n", framed(b"") + framed(b"{}")):
+        with socket.create_connection((HOME, port)) as nobody:
+            nobody.sendall(said)
+            nobody.settimeout(WAIT_S)
+            with suppress(ConnectionResetError):
+                while nobody.recv(4096):
+                    pass
     assert not asked
     with closing(Channel(HOME, port, KEY, WAIT_S)) as channel:
         assert channel.ask({}, fail) == ({"shapes": []}, [])

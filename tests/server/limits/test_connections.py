@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import resource
 import socket
 import threading
@@ -9,10 +10,13 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, suppress
 from functools import partial
+from unittest.mock import Mock
 
 import h11
 import pytest
+import uvicorn
 from fastapi.responses import PlainTextResponse, StreamingResponse
+from uvicorn.server import ServerState
 
 from gac_app.config import ServerConfig
 from gac_app.server.host import bare_host
@@ -62,6 +66,26 @@ def address(streamed: list[bytes], monkeypatch: pytest.MonkeyPatch) -> Iterator[
     with served(host, config) as url:
         host, port = url.removeprefix("http://").split(":")
         yield host, int(port)
+
+
+@pytest.mark.parametrize("does_read_on", [True, False])
+def test_who_reads_on_is_not_cut_off(does_read_on: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "UNREAD_S", 0.05)
+    kind = connections.limited_protocol(connections.Connections(ServerConfig()))
+
+    async def is_cut_off() -> bool:
+        transport, ended = Mock(), asyncio.Event()
+        transport.abort = ended.set
+        protocol = kind(uvicorn.Config(bare_host(FakeService(), ServerConfig())), ServerState(), {})  # type: ignore[arg-type]
+        protocol.connection_made(transport)
+        protocol.pause_writing()
+        if does_read_on:
+            protocol.resume_writing()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(ended.wait(), 0.3 if does_read_on else WAIT_S)
+        return ended.is_set()
+
+    assert asyncio.run(is_cut_off()) != does_read_on
 
 
 def read_all(connection: socket.socket) -> bytes:
