@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +87,14 @@ def test_whoever_builds_is_told_every_state(built: Build, loaded: dict[str, Any]
     settled(built(tell=lambda state: told.append((state.name, state.phase))))
     for name in "ab":
         assert [phase for of, phase in told if of == name] == ["waiting", "loading", "ready"]
+
+
+@pytest.mark.usefixtures("loaded")
+def test_views_are_ready_with_their_model(config: Config) -> None:
+    members = [{"name": "a", "source": "random:1"}, {"name": "terse", "of": "a", "system_prompt": "Be terse."}]
+    files = {"database_url": config.database_url, "cache_dir": config.cache_dir}
+    with closing(bootstrap.build_services(Config.model_validate({"members": members, **files})).runs) as service:
+        assert {name: phase for name, (phase, _) in settled(service).items()} == {"a": "ready", "terse": "ready"}
 
 
 @pytest.mark.parametrize("is_open", [True, False])

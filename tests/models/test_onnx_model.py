@@ -172,6 +172,12 @@ def test_no_room_for_sequences_is_told(gguf: Path, directory: Path, tmp_path: Pa
         OnnxModel("tiny", (gguf, tmp_path), context_length=10**15, max_sequences=4)
 
 
+def test_no_context_is_longer_than_the_models_own(gguf: Path, directory: Path) -> None:
+    own = Layout.load(directory).context_length
+    with closing(OnnxModel("tiny", (gguf, directory), context_length=own + 100, max_sequences=1)) as model:
+        assert model.context_length == own
+
+
 def test_memory_is_taken_as_sequences_grow() -> None:
     resource = pytest.importorskip("resource")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
