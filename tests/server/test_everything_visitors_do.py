@@ -346,6 +346,7 @@ class Visitors(RuleBasedStateMachine):
 
     @rule(visitor=VISITORS)
     def delete_all(self, visitor: int) -> None:
+        self.site.settle()  # until then it is to be repeated
         self.site.tabs[visitor].call("gac-history", "delete_all")
         own = [[one for one in some if one.owner == visitor] for some in (self.runs, self.battles)]
         self.forget(*own)

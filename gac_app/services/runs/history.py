@@ -242,8 +242,9 @@ class History:
         return run_ids
 
     def delete_all(self, visitor_key: str) -> None:
-        """Delete everything of a visitor."""
+        """Delete everything of a visitor. Raises StorageError if more of theirs may be read back from the mirror."""
         owner = owner_of(visitor_key)
+        is_all_here = self._mirror is None or self._mirror.is_restored
         with self._runs.changing(owner):  # so that none of their runs can begin meanwhile
             for companion in self._companions:
                 companion.forget(visitor_key)
@@ -255,6 +256,10 @@ class History:
             for companion in self._companions:  # what others' requests have read again meanwhile
                 companion.forget(visitor_key)
             self.publish_deletions()
+        if not is_all_here:
+            raise StorageError(
+                Phrase("Deleted here. Published data is still being loaded. Delete everything again in a few minutes.")
+            )
 
     def publish_deletions(self) -> None:
         """Mark what was deleted in the published copies. Raises StorageError if that fails now; it is tried again."""

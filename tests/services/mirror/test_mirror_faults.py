@@ -22,7 +22,7 @@ from gac_app.services.mirror.files import ImportResult, erase
 from gac_app.services.mirror.places import FILES, DatasetPlace, Place
 from gac_app.storage import DeletedIds, NewJudgement, Store
 from tests.fakes import WAIT_S
-from tests.services.house import ALICE, House, answer, until
+from tests.services.house import ALICE, BOB, House, answer, until
 from tests.services.mirror.test_mirror import consenting_run, ids, lines, mirror_of, mirrored, opened, settled, voted
 
 
@@ -179,8 +179,11 @@ def test_what_is_deleted_while_files_are_read_stays_deleted(tmp_path: Path, monk
 
     monkeypatch.setattr(mirror_module, "import_indexed", import_late)
     with opened(tmp_path, "one") as (arena, mirror):
+        with pytest.raises(StorageError, match="again in a few minutes"):
+            arena.runs.history.delete_all(BOB)  # of whom the files may have something
         is_open.set()
         settled(mirror)
+        arena.runs.history.delete_all(BOB)
         assert [one.battle_id for one in arena.store.battles.export()] == [battles[1]]
 
 
