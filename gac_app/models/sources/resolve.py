@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
+import os
 import re
 import shutil
 from itertools import zip_longest
@@ -81,6 +82,8 @@ def fetch_joined(parts: tuple[str, ...], target: Path, progress: ProgressCallbac
             for path in paths:
                 with path.open("rb") as part_file:
                     shutil.copyfileobj(part_file, into, 1 << 20)
+    second = int(whole.stat().st_mtime)
+    os.utime(whole, (second, second))  # as in an image's layer, so that what is derived of it fits there too
     put(whole, target)
     shutil.rmtree(folder, ignore_errors=True)
 
@@ -215,6 +218,7 @@ def _joined(member: MemberConfig, mirror: Mirror, cache_dir: Path, progress: Pro
             return _checked_file(target, member, cache_dir)
         except ModelLoadError as error:
             target.unlink(missing_ok=True)
+            shutil.rmtree(cache_dir / "checked", ignore_errors=True)  # the next mirror's file may be of the same second
             raise ModelLoadError(f"{_named(mirror)}: {error}. It was removed") from error
 
 
