@@ -29,6 +29,7 @@ ARG PREPARE=
 RUN [ -z "$PREPARE" ] || python -m gac_app fetch
 VOLUME /data
 EXPOSE 7860
+# Reads the port without loading plug-ins, which may take seconds.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s \
-    CMD ["python", "-c", "import os, urllib.request as r; from gac_app.environment import read_config; p = read_config(None, os.environ).server.port; r.urlopen(f'http://127.0.0.1:{p}/healthz', timeout=4)"]
+    CMD ["python", "-c", "import os, urllib.request as r; import gac_app.environment as g; e = os.environ; p = g.load_config(g.config_path(None, e), g.environment_overrides(e), g.space_defaults(e)).server.port; r.urlopen(f'http://127.0.0.1:{p}/healthz', timeout=4)"]
 CMD ["python", "app.py"]

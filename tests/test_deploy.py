@@ -19,7 +19,7 @@ from gac_app.config import ServerConfig
 from gac_app.config_file import load_config
 from gac_app.environment import environment_overrides
 from gac_app.server.host import bare_host
-from tests.command_line import config_file, run_command
+from tests.command_line import config_file, members_file, run_command
 from tests.server.fakes import FakeService
 from tests.server.site import served
 
@@ -75,12 +75,14 @@ def test_compose_names_nothing_that_is_not_there(compose: dict[str, Any]) -> Non
 
 @pytest.mark.process
 @pytest.mark.parametrize("variable", ["GAC_PORT", "GRADIO_SERVER_PORT", "PORT"])
-def test_the_container_is_asked_where_it_listens(variable: str) -> None:
+def test_the_container_is_asked_where_it_listens(variable: str, tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text("raise SystemExit('a check has no time for plug-ins')")
+    config = members_file(tmp_path, "plugins: [slow.py]\n")
     [check] = re.findall(r"HEALTHCHECK .*\n +CMD (.+)", (ROOT / "Dockerfile").read_text())
     command = [sys.executable, *json.loads(check)[1:]]
     with served(bare_host(FakeService(), ServerConfig())) as url:  # type: ignore[arg-type]
         port = url.rpartition(":")[2]
-        subprocess.run(command, cwd=ROOT, env=os.environ | {variable: port}, check=True)
+        subprocess.run(command, cwd=ROOT, env=os.environ | {variable: port, "GAC_CONFIG": str(config)}, check=True)
 
 
 def test_the_composed_page_finds_database_and_members(compose: dict[str, Any]) -> None:
