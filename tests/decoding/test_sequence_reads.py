@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import Future
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -11,7 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from gac_app.decoding.alignment import Boundary, Covers
-from gac_app.decoding.contexts import MemberContext
+from gac_app.decoding.contexts import MemberContext, gathering
+from gac_app.decoding.contexts.gathering import Wait
 from gac_app.decoding.contexts.sequence_reads import SequenceReads
 from gac_app.decoding.distribution import ReadResult
 from gac_app.decoding.member import InlineMember
@@ -212,3 +214,17 @@ def test_a_step_is_charged_for_the_reads_that_it_uses_first() -> None:
     covers.beam[0].boundary = Boundary(None, (97,), 1)
     assert not reads.fill_in(covers)
     assert reads.num_read == 0
+
+
+def test_a_sequence_that_takes_over_a_prefill_is_not_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has less then than the one that it waited for."""
+    clock = Mock(monotonic=Mock(return_value=0.0))
+    monkeypatch.setattr(gathering, "time", clock)
+    sequence = KVSequence(1, timeout_s=1.0, waits_for=KVSequence(0, ids=(1, 2, 3)))
+    wait = Wait([sequence])
+    sequence.waits_for, sequence.ids = None, (1,)
+    for clock.monotonic.return_value in (0.9, 1.5):
+        wait.check(Future(), Mock(), sequence)
+    clock.monotonic.return_value = 2.0
+    with pytest.raises(MemberError):
+        wait.check(Future(), Mock(), sequence)
