@@ -212,6 +212,8 @@ def test_the_last_choice_is_shown_and_its_advice_until_followed(lab_site: Site, 
     for name in names:
         with page.expect_request(wanted):
             page.click(f".gac-lab-kept .gac-run-prompt:has-text('{name}')")
+    while len(late) < 2:
+        page.wait_for_timeout(20)
     late[1].continue_()
     page.wait_for_selector(f".gac-lab-head h2:has-text('{names[1]}')")
     with page.expect_request(wanted):

@@ -104,7 +104,8 @@ def test_marks_are_painted_as_the_view_says(serve: Server, open_page: Opener) ->
     assert page.page.locator(".gac-subline > .gac-fork:text('differs from the ensemble')").count() == 2
     assert page.page.locator(".gac-overlay > .gac-fork").count() == 2
     page.page.check(".gac-views input[value=confidence]", force=True)
-    assert page.painted("gac-doubt-2") == ["Paris is the\n capital.", "Paris was", "Paris was"]  # 60 % each
+    painted_anew = sorted(page.painted("gac-doubt-2"))  # 60 % each; in the order in which cards are drawn
+    assert painted_anew == ["Paris is the\n capital.", "Paris was", "Paris was"]
 
 
 SMALL, LARGE = member("Small", 0.6, {b"\xe6\x97": 0.6}, weight=0.75), member("Large", 0.5, weight=0.25, num_read=0)
