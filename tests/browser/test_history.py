@@ -112,5 +112,11 @@ def test_a_turn_chosen_runs_and_all_data_are_deleted(serve: Server, open_page: O
     page.page.wait_for_selector(".gac-empty")  # the run that it showed is gone
     page.click("role=tab[name=History]", "text=Delete all my data", ".gac-dialog >> text=Keep")
     assert listed(page) == ["gamma"]
+    page.click(".gac-run-open:has-text('gamma')", then=".gac-asked h2:text-is('gamma')")
+    page.page.click("role=tab[name=History]")
+    with refused(page.page, "delete_all"):
+        page.click("text=Delete all my data", ".gac-dialog button[value=delete]", then="text='busy'")
+    page.click("role=tab[name=Compare]", then=".gac-empty")
+    page.page.click("role=tab[name=History]")
     page.click("text=Delete all my data", ".gac-dialog button[value=delete]", then="text='Deleted.'")
     assert listed(page) == []

@@ -137,8 +137,7 @@ class History {
     const reply = await this.ask("delete_all");
     await this.load();
     this.note.textContent = said(reply.error) || t("history.deleted");
-    if (reply.error) return;
-    forgetAnswers(null);
+    forgetAnswers(null); // also after an error, which may be of a copy alone
     clearArena();
     this.trigger("cleared");
   }
