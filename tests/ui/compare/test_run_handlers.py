@@ -174,6 +174,7 @@ def test_an_earlier_turn_opened_goes_on_in_its_conversation(service: RunService)
     assert [message.content for message in fed if message.role == "user"] == ["hello", "and then?", "and now?"]
     newest = opened(handlers, KEY, run_id_of(third))
     assert [turn["is_shown"] for turn in json.loads(newest[1])] == [False, False]
+    assert place_of(opened(handlers, KEY, run_id_of(first))) == place_of(third), "after the last turn, not the next"
 
 
 def test_versions_are_no_turns_and_the_shown_one_goes_on(service: RunService) -> None:
