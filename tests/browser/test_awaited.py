@@ -48,6 +48,14 @@ def test_a_question_waits_or_is_called_off(serve: Server, open_page: Opener) -> 
     page.page.reload()
     page.page.wait_for_selector(".gac-asked h2:text-is('early')")
     assert page.page.locator(AWAITS).count() == 0
+    awaited = page.page.evaluate("""() => {
+      const { areLoading, tellFacts } = gac['settings/facts'], told = [];
+      for (const phase of ['loading', 'failed']) {
+        tellFacts(['Small', 'Large'].map((name) => ({ name, phase: name === 'Large' ? phase : 'loading' })));
+        told.push(areLoading());
+      }
+      return told; }""")
+    assert awaited == [True, False], "one that failed is not waited for"
 
 
 def test_what_a_new_server_refuses_waits_for_its_models(serve: Server, open_page: Opener) -> None:
