@@ -143,6 +143,12 @@ def test_two_answers_are_compared_word_by_word(serve: Server, open_page: Opener)
     page.click(".gac-diff >> text=Close", "role=tab[name=History]", ".gac-runs [aria-label='More: hello']")
     page.page.click(".gac-runs >> text='Delete'")
     page.confirm_deletion()
+    run = "{ id: 'later', prompt: '?', beside: { run: 'earlier' } }"
+    board = f"{{ run: {run}, streams: [{{ key: 'beside', text: 'x' }}], cards: [{{ label: 'x' }}] }}"
+    forget = "forgetAnswers(['earlier'])"
+    page.page.evaluate(
+        f"() => {{ const {{ remember, forgetAnswers }} = gac['keep/diff']; remember({board}); {forget}; }}"
+    )
     page.page.click("role=tab[name=Compare]")
     page.choose("Compare two answers")
     page.page.wait_for_selector(".gac-diff[open]")
