@@ -10,9 +10,11 @@ const MAX_NAME_CHARS = 40;
 const DEFAULTS = "Defaults"; // no preset's name
 const SHIPPED = "\n"; // begins what stands for a shipped one, and no name that is typed
 
+const keptPresets = () => Object(readKept(PRESETS_KEY, {}));
+
 export class Presets {
   constructor(root, panel) {
-    Object.assign(this, { root, panel, own: Object(readKept(PRESETS_KEY, {})) });
+    Object.assign(this, { root, panel, own: keptPresets() });
     this.select = h("select", { "aria-label": t("preset"), onchange: () => this.choose() });
     this.name = h("input", { type: "text", maxlength: MAX_NAME_CHARS, placeholder: t("name"), "aria-label": t("name"), hidden: true });
     this.saveButton = h("button", { type: "submit", class: "gac-button", text: t("preset.save-as") });
@@ -64,14 +66,14 @@ export class Presets {
     if (this.name.hidden) return this.askName(true);
     const name = this.name.value.trim();
     if (!name || name === DEFAULTS) return this.name.focus();
-    this.own = { ...Object(readKept(PRESETS_KEY, {})), [name]: this.panel.changes() }; // other tabs save too
+    this.own = { ...keptPresets(), [name]: this.panel.changes() }; // other tabs save too
     this.name.value = "";
     this.askName(false);
     this.keep();
   }
 
   remove() {
-    this.own = Object(readKept(PRESETS_KEY, {}));
+    this.own = keptPresets();
     delete this.own[this.select.value];
     this.keep();
     this.select.focus();

@@ -68,26 +68,6 @@ def address(streamed: list[bytes], monkeypatch: pytest.MonkeyPatch) -> Iterator[
         yield host, int(port)
 
 
-@pytest.mark.parametrize("does_read_on", [True, False])
-def test_who_reads_on_is_not_cut_off(does_read_on: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "UNREAD_S", 0.05)
-    kind = connections.limited_protocol(connections.Connections(ServerConfig()))
-
-    async def is_cut_off() -> bool:
-        transport, ended = Mock(), asyncio.Event()
-        transport.abort = ended.set
-        protocol = kind(uvicorn.Config(bare_host(FakeService(), ServerConfig())), ServerState(), {})  # type: ignore[arg-type]
-        protocol.connection_made(transport)
-        protocol.pause_writing()
-        if does_read_on:
-            protocol.resume_writing()
-        with suppress(TimeoutError):
-            await asyncio.wait_for(ended.wait(), 0.3 if does_read_on else WAIT_S)
-        return ended.is_set()
-
-    assert asyncio.run(is_cut_off()) != does_read_on
-
-
 def read_all(connection: socket.socket) -> bytes:
     """What comes until the host closes the connection."""
     connection.settimeout(WAIT_S)
@@ -192,6 +172,26 @@ def test_an_answer_that_nobody_reads_is_cut_off(address: tuple[str, int], monkey
         connection.sendall(b"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert has_left.wait(WAIT_S)  # a reader would say that there is one
         assert len(read_all(connection)) < LARGE
+
+
+@pytest.mark.parametrize("does_read_on", [True, False])
+def test_who_reads_on_is_not_cut_off(does_read_on: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "UNREAD_S", 0.05)
+    kind = connections.limited_protocol(connections.Connections(ServerConfig()))
+
+    async def is_cut_off() -> bool:
+        transport, ended = Mock(), asyncio.Event()
+        transport.abort = ended.set
+        protocol = kind(uvicorn.Config(bare_host(FakeService(), ServerConfig())), ServerState(), {})  # type: ignore[arg-type]
+        protocol.connection_made(transport)
+        protocol.pause_writing()
+        if does_read_on:
+            protocol.resume_writing()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(ended.wait(), 0.3 if does_read_on else WAIT_S)
+        return ended.is_set()
+
+    assert asyncio.run(is_cut_off()) != does_read_on
 
 
 def test_a_slow_reader_costs_little_and_gets_all_of_it(address: tuple[str, int], streamed: list[bytes]) -> None:
