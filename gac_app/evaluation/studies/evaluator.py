@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from copy import copy
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from gac_app.config import Config
@@ -78,9 +79,10 @@ class Evaluator:
         return {system: found[system] for system in systems}
 
     def _answers(self, caches: dict[System, ResultCache], asked: Sequence[Question]) -> dict[System, list[Graded]]:
-        """Those in the caches, and new ones, several at once, which are stored as they come."""
+        """Those in the caches, and new ones, several at once, each stored before another's fault can end the call."""
         num_kept = sum(question.id in cache.answers for cache in caches.values() for question in asked)
         total, num_new, started = len(asked) * len(caches), 0, time.monotonic()
+        storing = Lock()
         failed: dict[tuple[System, str], Graded] = {}
         namespace = f"{_NAMESPACE}/{self.task.name}" if self._parallel > 1 else ""
         self.on_progress(StudyProgress(num_kept, total, num_kept, 0.0))
@@ -90,9 +92,12 @@ class Evaluator:
 
         def given_by(system: System, question: Question) -> Graded:
             candidates = [found(one, question) for one in system.candidates]
-            return answer(
+            given = answer(
                 self.ensemble, self.task, question, system, candidates, namespace=namespace, is_over=self.is_over
             )
+            with storing:
+                caches[system].add(given)
+            return given
 
         pool = ThreadPoolExecutor(self._parallel, thread_name_prefix="evaluate")
         try:
@@ -107,7 +112,6 @@ class Evaluator:
                     system, given = under_way[future], future.result()
                     if given.error:
                         failed[system, given.question_id] = given
-                    caches[system].add(given)
                     num_new += 1
                     spent_s = time.monotonic() - started
                     self.on_progress(StudyProgress(num_kept + num_new, total, num_kept, spent_s, len(failed)))
