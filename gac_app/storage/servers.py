@@ -45,6 +45,7 @@ class Heartbeat(Worker):
         self.server_id = uuid.uuid4().hex
         self._engine = engine
         self._last: dict[str, tuple[datetime, float]] = {}  # server -> its last report, and when this one first saw it
+        self._beaten_at = 0.0  # monotonic
         with storage_errors(engine):
             self._beat()
         super().__init__("gac-heartbeat", self._beat_again, (BEAT_S, BEAT_S), lambda: BEAT_S)
@@ -65,6 +66,8 @@ class Heartbeat(Worker):
         me = psutil.Process()
         own = Server(id=self.server_id, host=_host(), pid=me.pid, started_s=_started_s(me), seen_at=utc_now())
         with writing(self._engine) as session:
+            if time.monotonic() - self._beaten_at > SILENT_S:  # the database was away: it has heard of nobody
+                self._last = {}
             session.merge(own)
             session.flush()
             servers = session.scalars(select(Server)).all()
@@ -72,6 +75,7 @@ class Heartbeat(Worker):
             dead = [server.id for server in servers if self._is_dead(server)]
             session.execute(delete(Server).where(Server.id.in_(dead)))
             _interrupt_stale(session)
+        self._beaten_at = time.monotonic()
 
     def _last_of(self, server: Server) -> tuple[datetime, float]:
         last = self._last.get(server.id)
@@ -84,11 +88,11 @@ class Heartbeat(Worker):
 
 
 def _host() -> str:
-    """This machine or container, within which process ids are unique, and what their starts are counted from: servers
-    of 1.1 count from 1970, so they and these know of each other only by their reports.
+    """This machine or container since its boot, from which process ids are unique and their starts are counted. Names
+    and namespaces alone are the same on machines made from one image.
     """
     try:
-        space = str(Path("/proc/self/ns/pid").readlink())
+        space = f"{Path('/proc/self/ns/pid').readlink()} {Path('/proc/sys/kernel/random/boot_id').read_text().strip()}"
     except OSError:
         space = ""
     return f"{platform.node()} {space} since boot"[-255:]

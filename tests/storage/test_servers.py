@@ -134,11 +134,22 @@ def test_a_run_that_was_given_up_wrongly_ends_as_it_ended(url: str, path: Path, 
     second = Store(url)
     clock.now = 1000
     beat(second)
+    assert status_of(second, run.run_id) == RunStatus.RUNNING, "nobody could report while the database was away"
+    for clock.now in (1045, 1075):
+        beat(second)
     assert status_of(second, run.run_id) == RunStatus.INTERRUPTED
     first.finish_run(run.run_id, RunStatus.FINISHED).result()
     assert status_of(second, run.run_id) == RunStatus.FINISHED
     for store in (first, second):
         store.close()
+
+
+def test_a_machine_of_the_same_name_is_another(run: NewRun, url: str, path: Path) -> None:
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    sql(path, "UPDATE server SET host = replace(host, ?, 'another'), pid = 2147483647", boot)
+    second = Store(url)
+    assert status_of(second, run.run_id) == RunStatus.RUNNING
+    second.close()
 
 
 def test_another_process_with_the_same_id_is_not_the_server(run: NewRun, url: str, path: Path) -> None:
