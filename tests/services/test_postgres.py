@@ -25,6 +25,7 @@ from sqlalchemy.orm import Session
 from gac_app.server.host import bare_host
 from gac_app.server.routes import health
 from gac_app.storage import Store, current_revision, upgrade
+from gac_app.storage.database import engine
 from gac_app.storage.database.tables import Base
 from gac_app.storage.runs import changes
 from tests.databases import heads_of_three
@@ -159,6 +160,24 @@ def test_a_restart_between_writes_and_in_one_loses_nothing(house: PostgresHouse,
     assert len(tries) == 2
     assert {run.run_id for run in listed(service)} == {before.id, tries[1]}, "and nothing of the broken transaction"
     assert service._store.num_errors == 0
+
+
+def test_a_writer_that_falls_asleep_holds_up_nobody(house: PostgresHouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "_IDLE_S", 1)
+    sleeper, other, tries = house.store(), house.store(), list[str]()
+
+    def asleep_at_first(session: Session) -> None:
+        tries.append(new_id())
+        changes.start_run(session, new_run(run_id=tries[-1], visitor_key=ALICE))
+        session.flush()
+        if len(tries) == 1:
+            other.start_run(new_run()).result(WAIT_S)
+            session.execute(text("SELECT 1"))
+
+    sleeper.write(asleep_at_first).result(WAIT_S)
+    assert sleeper.load_run(ALICE, tries[1])
+    for store in (sleeper, other):
+        store.close()
 
 
 def test_while_it_is_down_the_host_says_so_and_saves_later(

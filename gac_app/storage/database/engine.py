@@ -26,6 +26,7 @@ _WRITES = "gac_writes"
 _CACHE_KIB = 16_384  # of a connection, where it is needed: holds the pages that an import's transaction changes
 _SCRUB_MS = 50  # how long a scrub waits for readers, and writers for a scrub
 _POSTGRES_LOCK = 0x6761632D  # an arbitrary number: writers hold this advisory lock
+_IDLE_S = 30  # after which Postgres ends a writer from which nothing comes
 
 
 def open_engine(url: str, busy_timeout_s: float = 5.0) -> Engine:
@@ -199,4 +200,6 @@ def _begin(connection: Connection) -> None:
         # A transaction that begins as a reader and then writes fails if another has written meanwhile.
         connection.exec_driver_sql("BEGIN IMMEDIATE" if is_writing else "BEGIN")
     elif connection.dialect.name == "postgresql" and is_writing:
+        # Everybody waits for the writer that has the lock, also while its machine sleeps or is cut off.
+        connection.exec_driver_sql(f"SET LOCAL idle_in_transaction_session_timeout = '{_IDLE_S}s'")
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_POSTGRES_LOCK})")

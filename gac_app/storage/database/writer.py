@@ -12,7 +12,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from gac_app.errors import GacError, StorageError
@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 _MAX_WAITING = 10_000
 _MAX_DELAY_S = 2.0
 # Locked, disk full, input/output error, connection lost, no connection free: these may be temporary.
-_RETRYABLE = (OperationalError, InterfaceError, sqlite3.OperationalError, PoolTimeoutError)
+_RETRYABLE = (OperationalError, InterfaceError, InternalError, sqlite3.OperationalError, PoolTimeoutError)
 
 
 @dataclass(frozen=True, slots=True)
