@@ -230,6 +230,8 @@ def index_of(paths: Sequence[Path], on_progress: OnProgress = _go_on) -> Index:
                 is_battle = "battle_id" in line
                 key = line["battle_id" if is_battle else "run_id"]
                 created_at, stamp = str(line.get("created_at")), stamp_of(line)
+                if is_battle and key in index.places and int(stamp) < int(index.places[key].stamp):
+                    continue  # judgements are only added, maybe by another server, in an older file
                 index.places[key] = _Place(is_battle, created_at, path, offset, number, stamp, hash(text))
                 (index.with_earlier_turns.add if has_earlier_turns(line) else index.with_earlier_turns.discard)(key)
     return index

@@ -62,6 +62,14 @@ def test_an_import_moves_everything_and_twice_changes_nothing(house: House, othe
     assert list(Exports(other).lines()) == exported
 
 
+def test_a_battle_s_longest_line_counts(exported: list[str], other: Store) -> None:
+    """Of servers with a file each, the older one may judge last."""
+    battles = [json.loads(line) for line in exported if '"judgements"' in line]
+    shorter = [json.dumps({**battle, "judgements": battle["judgements"][:1]}) for battle in battles]
+    assert imported(other, [*exported, *shorter]) == ImportResult(5, 0, 0, 0)
+    assert list(Exports(other).lines()) == exported
+
+
 def test_what_goes_on_at_an_export_comes_by_the_next(house: House, other: Store) -> None:
     arena, run = Arena(house), new_run()
     view = arena.answered()
