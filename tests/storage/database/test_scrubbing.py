@@ -61,7 +61,7 @@ def test_no_write_waits_while_a_reader_holds_the_log(url: str, path: Path, secon
     deletion.result(WAIT_S)
     assert not occurrences(path, key)
     print(f"{len(waited)} votes beside a reader of {seconds:g} s: the longest took {max(waited):.3f} s")
-    assert max(waited) < 1.0
+    assert max(waited) < 4.0, "the usual wait for a lock is 5 s"
     store.close()
 
 
