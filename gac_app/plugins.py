@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
+import secrets
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from gac_app.errors import ConfigError, place_of
 
@@ -53,3 +57,30 @@ def _load_file(path: Path) -> ModuleType:
         del sys.modules[name]
         raise
     return module
+
+
+def is_plugin(code: Callable[..., Any]) -> bool:
+    """Whether a rule, or what loads a member, is not shipped with the package."""
+    return not code.__module__.startswith("gac_app.")
+
+
+def file_of(code: Any) -> str:
+    """The file of a class or function; "" if it was typed into an interpreter."""
+    try:
+        return inspect.getfile(code)
+    except (OSError, TypeError):
+        return ""
+
+
+def code_of(code: Callable[..., Any]) -> str:
+    """A digest of a plug-in's file as it was at the first call, when the code is registered: it may be edited later.
+    Empty for shipped code, which the program's version identifies. Code without a file, such as a notebook's, has
+    another one each time.
+    """
+    return (_digest_of(code) or secrets.token_hex()) if is_plugin(code) else ""
+
+
+@cache
+def _digest_of(code: Callable[..., Any]) -> str:
+    path = Path(file_of(code))
+    return sha256(path.read_bytes()).hexdigest() if path.is_file() else ""

@@ -114,15 +114,17 @@ def test_rules_of_ones_own_are_listed(config_file: Path) -> None:
 
 
 def test_answers_of_an_older_version_of_a_plugin_are_not_kept(tmp_path: Path) -> None:
-    rule = (EXAMPLES / "first_only.py").read_text(encoding="utf-8").replace("first-only", "editable")
-    (tmp_path / "editable.py").write_text(rule)
-    load_plugins(["editable.py"], tmp_path)
+    rule = "@combine_rules.register('editable', 'Editable', 'Changes.', replace=True)\nclass Editable(LinearRule): ..."
     config, task = config_of(["a", "b"]), load_task("triviaqa")
-    systems = [parse_system(name, config) for name in ("every-step+combine=editable", "every-step")]
-    mine, mean = (result_cache_path(tmp_path, config, [], task, system, []) for system in systems)
-    (tmp_path / "editable.py").write_text(rule + "\n# another version")
-    assert result_cache_path(tmp_path, config, [], task, systems[0], []) != mine
-    assert result_cache_path(tmp_path, config, [], task, systems[1], []) == mean
+    names = []
+    for version in ("first.py", "second.py"):
+        (tmp_path / version).write_text(f"{RULES}{rule}  # {version}")
+        load_plugins([version], tmp_path)
+        (tmp_path / version).write_text("edited while the members load")
+        systems = [parse_system(name, config) for name in ("every-step+combine=editable", "every-step")]
+        names.append([result_cache_path(tmp_path, config, [], task, system, []) for system in systems])
+    (mine, mean), (later, same) = names
+    assert (mine != later, mean) == (True, same)
 
 
 def test_rules_of_ones_own_are_on_the_page(config: Config) -> None:

@@ -116,10 +116,12 @@ def test_a_model_that_changed_is_asked_again(tmp_path: Path) -> None:
     config = Config.model_validate({"members": members})
     name = partial(result_cache_path, tmp_path, config, (), NQ, SYSTEMS[0], CAPITALS)
     names = [name()]
-    for changed in ("model/model.safetensors", "lora/adapter_model.safetensors", "b.gguf", "own.py"):
+    for changed in ("model/model.safetensors", "lora/adapter_model.safetensors", "b.gguf", "own.py", "again.py"):
         (tmp_path / changed).parent.mkdir(exist_ok=True)
-        (tmp_path / changed).write_text("# another")
+        (tmp_path / changed).write_text(f"{own}# another")
+        load_plugins([changed] * changed.endswith(".py"), tmp_path)
         names.append(name())
+    assert names[4] == names[3], "what runs is the code as it was loaded"
     assert (len(set(names)), name()) == (5, names[-1])
 
 

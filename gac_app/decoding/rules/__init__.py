@@ -20,7 +20,7 @@ from gac_app.decoding.rules.contracts import (
     weight_rules,
     without_effect,
 )
-from gac_app.decoding.rules.registry import Registry, Rule, code_of, parse_params
+from gac_app.decoding.rules.registry import Registry, Rule, parse_params
 
 __all__ = [
     "REGISTRIES",
@@ -32,7 +32,6 @@ __all__ = [
     "WeightInputs",
     "WeightRule",
     "check_rules",
-    "code_of",
     "combine_rules",
     "draws_one",
     "gate_rules",

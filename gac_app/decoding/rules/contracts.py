@@ -10,8 +10,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from gac_app.decoding.rules.registry import Registry, Rule, code_of
+from gac_app.decoding.rules.registry import Registry, Rule
 from gac_app.errors import RuleError
+from gac_app.plugins import code_of
 from gac_app.settings import Settings
 
 if TYPE_CHECKING:  # torch loads when members do

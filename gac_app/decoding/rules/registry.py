@@ -5,19 +5,16 @@ Knows no rule and loads nothing heavy: the page and the command line list rules 
 
 from __future__ import annotations
 
-import hashlib
-import inspect
 import json
 import re
-import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from gac_app.errors import ConfigError, GacError, RequestError, RuleError, SessionStopped, is_interrupt, place_of
+from gac_app.plugins import code_of, file_of, is_plugin
 from gac_app.settings import Settings
 from gac_app.validation import fault_of
 
@@ -42,7 +39,7 @@ class Rule(BaseModel):
         except BaseException as error:  # `SystemExit` too, which would end a thread without a word
             if isinstance(error, GacError | SessionStopped) or is_interrupt(error):
                 raise
-            place = place_of(error, _file_of(type(self)))
+            place = place_of(error, file_of(type(self)))
             raise RuleError(self.rule_name, _said(error), place) from error
 
 
@@ -50,32 +47,9 @@ def _said(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
-def _file_of(code: Any) -> str:
-    """The file of a class or function; "" if it was typed into an interpreter."""
-    try:
-        return inspect.getfile(code)
-    except (OSError, TypeError):
-        return ""
-
-
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,79}")
 
 RuleT = TypeVar("RuleT", bound=Rule)
-
-
-def is_plugin(code: Callable[..., Any]) -> bool:
-    """Whether a rule, or what loads a member, is not shipped with the package."""
-    return not code.__module__.startswith("gac_app.")
-
-
-def code_of(code: Callable[..., Any]) -> str:
-    """A digest of a plug-in's file; empty for shipped code, which the program's version identifies. Code without a
-    file, such as a notebook's, has another one each time.
-    """
-    if not is_plugin(code):
-        return ""
-    path = Path(_file_of(code))
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else secrets.token_hex()
 
 
 class Registry(dict[str, type[RuleT]]):
@@ -119,6 +93,7 @@ class Registry(dict[str, type[RuleT]]):
                 raise ConfigError(f"plugins: there is a {self.kind} {name!r} already; name yours otherwise")
             if needed := [key for key, field in rule.model_fields.items() if field.is_required()]:
                 raise ConfigError(f"plugins: {self.kind} {name!r}: the parameter {needed[0]!r} needs a default")
+            code_of(rule)  # now: its file may be edited while the members load
             rule.rule_name, rule.rule_label, rule.rule_about = name, label, about
             self[name] = rule
             return rule

@@ -13,13 +13,14 @@ from typing import Any
 
 from gac_app import __version__
 from gac_app.config import Config
-from gac_app.decoding.rules import code_of, plugin_code
+from gac_app.decoding.rules import plugin_code
 from gac_app.errors import GacError, StorageError
 from gac_app.evaluation.running.systems import System
 from gac_app.evaluation.tasks import Question, Task
 from gac_app.folders import put
 from gac_app.member_config import scheme_of
 from gac_app.models.backends import loader_of
+from gac_app.plugins import code_of
 
 _WITHOUT_EFFECT = {"max_sequences", "num_params", "notice", "url"}  # facts of a member that do not affect answers
 _JUDGING = 3  # counts changes of how answers are made and judged
