@@ -65,10 +65,6 @@ def test_one_text_is_read_at_a_time() -> None:
 
         no_padding = no_truncation
 
-        def no_truncation(self) -> None: ...
-
-        no_padding = no_truncation
-
     encode._literal = Tokens()  # type: ignore[assignment]
     assert encode("a") == [True]
 

@@ -161,13 +161,6 @@ def test_a_tokeniser_that_changes_the_text_is_not_asked(wrong: list[int]) -> Non
     assert VocabMapping(vocab, UnionVocabulary([b"ab"])).feed(0) == (97, 98)
 
 
-def test_half_characters_can_be_fed() -> None:
-    vocab = vocabulary([*ALL_BYTES, "日".encode()[:2]])
-    union = UnionVocabulary(["日".encode()[:2], "日".encode()[1:], "👩".encode()[:3]])
-    mapping = VocabMapping(vocab, union)
-    assert [mapping.feed(union.ids[token]) for token in union.tokens] == [(0x97, 0xA5), (256,), (0xF0, 0x9F, 0x91)]
-
-
 def test_a_byte_that_the_member_lacks_is_named() -> None:
     mapping = VocabMapping(vocabulary(ALL_BYTES[:255]), UnionVocabulary([]))
     with pytest.raises(VocabularyError, match="0xFF"):
