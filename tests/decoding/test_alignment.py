@@ -19,7 +19,7 @@ from gac_app.vocab.union import UnionVocabulary
 from tests.decoding.answers import decoded
 from tests.decoding.conftest import make
 from tests.examples import FEW
-from tests.fakes import FakeModel, Fault, config_of, ensemble_of
+from tests.fakes import FakeModel, Fault, ensemble_of
 
 SPACES = UnionVocabulary([b" ", b"   ", b"    ", b"x", b"\xe6", "日".encode(), "本".encode()])
 
@@ -155,7 +155,7 @@ def test_who_catches_up_is_told_the_gate_s_top_of_this_step(monkeypatch: pytest.
 
     monkeypatch.setattr(Covers, "resync", noted)
     models = [FakeModel("a", 1, Fault("nan", from_read=10)), FakeModel("b", 2)]
-    ensemble = ensemble_of(models, config_of(["a", "b"]), InlineMember)
+    ensemble = ensemble_of(models, member=InlineMember)
     how: dict[str, Any] = {"mode": "gate", "threshold": 0.2, "alignment": "prefix", "on_member_failure": "drop"}
     steps, _ = decoded(ensemble, max_new_tokens=12, **how)
     [top] = [step.members[0].top for step in steps if step.is_ensembled and not step.dropped]

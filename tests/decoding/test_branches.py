@@ -14,10 +14,10 @@ from gac_app.decoding.loop.session import Branch
 from gac_app.decoding.member import InlineMember
 from gac_app.decoding.trace.events import FinishedEvent, FinishReason, StepTrace
 from gac_app.decoding.trace.serialise import step_from_json, step_to_json
-from tests.decoding.answers import LETTERS, decoded, facts
+from tests.decoding.answers import EVERY_STEP, LETTERS, decoded, facts
 from tests.decoding.conftest import make
 from tests.decoding.toy import toy_ensemble, toys
-from tests.fakes import FixedModel, config_of, ensemble_of
+from tests.fakes import FixedModel, ensemble_of
 
 HOW = st.fixed_dictionaries(
     {
@@ -87,7 +87,7 @@ def test_the_gates_choice_is_what_it_writes_alone(seed: int, how: dict[str, Any]
 def test_a_branch_to_a_merged_token_goes_on_with_its_weights() -> None:
     """The trace shows the token's probability after merging, 0; the posterior learns from the one before."""
     models = [FixedModel("a", {b" and": 0.9, b"e": 0.1}), FixedModel("b", {b" ": 0.2, b" and": 0.1, b"e": 0.7})]
-    ensemble, how = ensemble_of(models, config_of(["a", "b"]), InlineMember), {"weights": "posterior"}
+    ensemble, how = ensemble_of(models, member=InlineMember), {"weights": "posterior"}
     steps, _ = decoded(ensemble, Branch(token=b" and"), **how)
     assert [member.prob for member in steps[0].members] == [0, 0]
     again, _ = decoded(ensemble, Branch(stored(steps[:2])), **how)
@@ -97,7 +97,7 @@ def test_a_branch_to_a_merged_token_goes_on_with_its_weights() -> None:
 
 def test_members_that_cut_alike_read_a_replayed_answer_at_once() -> None:
     models = [FixedModel(name, {b" the": 0.5, b"e": 0.3, b"t": 0.2}) for name in "ab"]
-    ensemble = ensemble_of(models, config_of(["a", "b"]), InlineMember)
+    ensemble = ensemble_of(models, member=InlineMember)
     how = {"alignment": "prefix", "temperature": 1.0, "speculation": "off"}
     steps, _ = decoded(ensemble, **how)
     _, again = decoded(ensemble, Branch(tuple(steps[:20])), **how)
@@ -134,12 +134,8 @@ def test_replayed_steps_say_nothing_about_the_pace() -> None:
     ensemble = make(1, 2)
     how = {"speculation": "on", "alignment": "paper", "temperature": 1.0}
     steps, _ = decoded(ensemble, **how)
-    session = ensemble.session(
-        "ab é",
-        ensemble.config.settings_from({"mode": "every-step", "max_new_tokens": 24, **how}),
-        raw=True,
-        branch=Branch(tuple(steps[:20])),
-    )
+    settings = ensemble.config.settings_from({**EVERY_STEP, **how})
+    session = ensemble.session("ab é", settings, raw=True, branch=Branch(tuple(steps[:20])))
     costs = session._speculator._costs
     noted = costs.plain.num + costs.drafted.num
     events = session.events()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given
@@ -165,9 +166,7 @@ def test_prefix_chooses_as_brute_force(case: tuple[list[Toy], Constraints], are_
     union = ensemble.union
     bias = {(union.ids[token] if token else union.end_id): value for token, value in constraints.bias.items()}
     schema = {"enum": [int(text[len(PROMPT) :]) for text in constraints.texts]}
-    with pytest.MonkeyPatch.context() as exact:
-        exact.setattr(covers_module, "NEGLIGIBLE", 0.0)
-        exact.setattr(covers_module, "WORTH_READING", 0.0)
+    with patch.multiple(covers_module, NEGLIGIBLE=0.0, WORTH_READING=0.0):
         settings = ensemble.config.settings_from({"json_schema": schema, "logit_bias": bias})
         steps, end = steps_and_end(ensemble.generate(PROMPT.decode(), settings, raw=True))
     for step, (piece, prob) in zip(steps, answer(toys, union, constraints), strict=False):

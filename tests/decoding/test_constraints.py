@@ -22,7 +22,7 @@ from gac_app.vocab.union import UnionVocabulary
 from tests.decoding.answers import decoded
 from tests.decoding.conftest import make
 from tests.decoding.test_branches import HOW, assert_goes_on
-from tests.fakes import FixedModel, config_of, ensemble_of, steps_and_end
+from tests.fakes import FixedModel, ensemble_of, steps_and_end
 
 LIGHT = {"properties": {"on": {"type": "boolean"}, "hue": {"enum": ["red", "réd", "green"]}}, "required": ["on", "hue"]}
 LIGHT |= {"type": "object", "additionalProperties": False}
@@ -74,7 +74,7 @@ def test_just_the_tokens_that_can_go_on_are_allowed(so_far: str) -> None:
 
 def test_members_that_find_all_of_it_impossible_write_it() -> None:
     models = [FixedModel(name, {b" the": 0.9, b"": 0.1}) for name in ("a", "b")]
-    sure = ensemble_of(models, config_of(["a", "b"]), InlineMember)
+    sure = ensemble_of(models, member=InlineMember)
     for how in ({}, {"temperature": 1.0}, {"mode": "gate"}):
         assert is_light(decoded(sure, json_schema=LIGHT, max_new_tokens=LONG, **how)[1].text)
 

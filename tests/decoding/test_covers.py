@@ -26,16 +26,8 @@ ALPHABETS = [(b"a", b"b"), (b"a", b"b", b"c"), (b"a", b"\xc3", b"\xa9")]  # the 
 ROUNDING = 1e-5
 
 
-@pytest.fixture
-def exact(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is too unlikely to be kept and read."""
-    monkeypatch.setattr(covers_module, "NEGLIGIBLE", 0.0)
-    monkeypatch.setattr(covers_module, "WORTH_READING", 0.0)
-
-
-@pytest.fixture
-def few_longer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(covers_module, "_MAX_PARTIAL", 2)
+# Nothing is too unlikely to be kept and read.
+exact = patch.multiple(covers_module, NEGLIGIBLE=0.0, WORTH_READING=0.0)
 
 
 @dataclass
@@ -100,9 +92,10 @@ def check(told: Told) -> Expected:
 MANY_LONGER = tuple(b"a" + bytes(end) for end in product(b"ab", repeat=3))
 
 
+@exact
+@patch.object(covers_module, "_MAX_PARTIAL", 2)
 @given(told=told_toys(), seed=st.integers(0, 99))
 @example(Told.of(Toy((b"a", b"b", *MANY_LONGER), 1, sparsity=0.0)), 0)
-@pytest.mark.usefixtures("exact", "few_longer")
 def test_longer_tokens_beyond_the_limit_keep_their_probability(told: Told, seed: int) -> None:
     """It is spread over those that are kept, so that what does not begin with a longer token is still exact."""
     draw = random.Random(seed)
@@ -117,8 +110,8 @@ def test_longer_tokens_beyond_the_limit_keep_their_probability(told: Told, seed:
 
 
 @pytest.mark.slow
+@exact
 @given(told=told_toys(), data=st.data())
-@pytest.mark.usefixtures("exact")
 def test_told_in_pieces_it_misses_only_their_inner_boundaries(told: Told, data: st.DataObject) -> None:
     for _ in range(4):
         pieces = told.possible()
@@ -132,15 +125,14 @@ def test_told_in_pieces_it_misses_only_their_inner_boundaries(told: Told, data: 
 
 
 @pytest.mark.slow
+@exact
 @given(told=told_toys(), letters=st.lists(st.integers(0, 2), min_size=1, max_size=5), was_told=st.booleans())
-@pytest.mark.usefixtures("exact")
 def test_a_member_not_asked_goes_by_its_own_spelling(told: Told, letters: list[int], was_told: bool) -> None:
     if was_told and told.possible():
         told.advance(told.possible()[0], is_partial=True)
     alphabet = [token for token in told.toy.tokens if len(token) == 1]
     missed = b"".join(alphabet[number % len(alphabet)] for number in letters)
     text = bytes(told.covers.text) + missed
-
     rest = told.covers.resync(missed)
     learn(told.covers, told.toy, told.mapping)
     start = told.covers.beam[0].boundary.end  # what stands before the first boundary left is not in doubt
@@ -149,7 +141,6 @@ def test_a_member_not_asked_goes_by_its_own_spelling(told: Told, letters: list[i
     if rest:
         told.covers.advance(rest, is_partial=True)
         learn(told.covers, told.toy, told.mapping)
-
     distribution = told.covers.distribution()
     wanted = expected(told.toy, told.union, text, {*ends, len(text)}, closed=set(), start=start)
     assert float(distribution.probs_U.sum()) == pytest.approx(1)

@@ -31,7 +31,7 @@ from gac_app.settings import Settings
 from tests.decoding.answers import EVERY_STEP, LETTERS, decoded, facts, twins
 from tests.decoding.conftest import make
 from tests.decoding.toy import model_of, toy_ensemble, toys
-from tests.fakes import WAIT_S, FakeModel, Fault, config_of, ensemble_of
+from tests.fakes import WAIT_S, FakeModel, Fault, ensemble_of
 from tests.models import tiny
 from tests.models.conftest import load_directory
 
@@ -175,24 +175,17 @@ def test_a_rule_that_fails_on_a_draft_ends_no_answer(alignment: str) -> None:
 def test_drafts_are_made_where_the_text_stays_the_same(
     how: dict[str, Any], is_invariant: bool, is_consistent: bool, is_apart: bool, expected: str
 ) -> None:
+    """One member that reads several ids otherwise forbids drafts."""
     members, settings = list(make(1, 2).members.values()), Settings(**{**EVERY_STEP, **how})
     when = partial(when_to_draft, settings=settings, devices_disjoint=is_apart)
-    with patch.multiple(Model, is_chunk_invariant=is_invariant, is_chunk_consistent=is_consistent):
+    consistent = patch.object(members[0].model, "is_chunk_consistent", is_consistent)
+    with patch.multiple(Model, is_chunk_invariant=is_invariant, is_chunk_consistent=True), consistent:
         found, fixed = (when(members, is_reproducible=is_fixed) for is_fixed in (False, True))
         alone = when(members[:1], is_reproducible=False)
         views = when([members[0]] * 2, is_reproducible=False)
     assert (found, alone) == (expected, "never")
     assert fixed != "in turn" or is_invariant, "in turn, passes of several ids would show"
     assert views != "in turn" or "speculation" in how, "of one model, no draft costs less than what it saves"
-
-
-def test_one_member_that_reads_drafts_otherwise_forbids_them() -> None:
-    members, settings = list(make(1, 2).members.values()), Settings(**EVERY_STEP, alignment="paper")
-    with patch.multiple(Model, is_chunk_invariant=False, is_chunk_consistent=True):
-        found = [when_to_draft(members, settings, devices_disjoint=True, is_reproducible=False)]
-        with patch.object(members[0].model, "is_chunk_consistent", False):
-            found.append(when_to_draft(members, settings, devices_disjoint=True, is_reproducible=False))
-    assert found == ["in turn", "never"]
 
 
 @pytest.mark.parametrize("how", [{"max_new_tokens": 1}, {}], ids=["one token", "no faster"])
@@ -283,7 +276,7 @@ def test_whoever_reads_along_drafts_for_a_slower_gate(threshold: float, policy: 
 
 def alike(*seeds: int) -> Ensemble:
     models = [FakeModel(name, seed) for name, seed in zip("abc", seeds, strict=False)]
-    return ensemble_of(models, config_of([model.name for model in models]), InlineMember)
+    return ensemble_of(models, member=InlineMember)
 
 
 @pytest.mark.parametrize("alignment", ["paper", "prefix"])
@@ -397,7 +390,7 @@ class FailsOnDraft(FakeModel):
 @pytest.mark.parametrize("alignment", ["paper", "prefix"])
 def test_a_pass_that_fails_on_a_draft_is_made_again_without_it(failure: str, alignment: str) -> None:
     models = [FakeModel("a", seed=7), fails := FailsOnDraft("b", seed=7), FakeModel("c", seed=8)]
-    ensemble = ensemble_of(models, config_of(["a", "b", "c"]), InlineMember)
+    ensemble = ensemble_of(models, member=InlineMember)
     steps = assert_same(ensemble, on_member_failure=failure, alignment=alignment, **IN_TURN)
     assert fails.num_failed
     assert all(len(step.members) == 3 for step in steps)

@@ -14,7 +14,7 @@ from tests.decoding.answers import LETTERS, decoded
 from tests.decoding.conftest import make
 from tests.decoding.toy import toy_ensemble, toys
 from tests.examples import FEW
-from tests.fakes import FixedModel, config_of, ensemble_of
+from tests.fakes import FixedModel, ensemble_of
 
 SEEDS = st.lists(st.integers(0, 50), min_size=1, max_size=4, unique=True)
 ALIGNMENTS = st.sampled_from(["paper", "prefix"])
@@ -27,6 +27,7 @@ def tokens_of(steps: list[StepTrace]) -> list[bytes]:
 @FEW
 @given(seeds=SEEDS)
 def test_threshold_zero_is_the_gate_alone(seeds: list[int]) -> None:
+    """Members that cannot read ahead read nothing: a pass would cost them as much as one that is asked for."""
     ensemble = make(*seeds)
     gated, finished = decoded(ensemble, mode="gate", threshold=0)
     alone, _ = decoded(ensemble, alone=f"m{seeds[0]}")
@@ -39,7 +40,7 @@ def test_threshold_zero_is_the_gate_alone(seeds: list[int]) -> None:
 def test_of_equals_all_take_the_first(tokens: tuple[bytes, ...]) -> None:
     """In bfloat16 the two largest logits are often equal."""
     probs = dict.fromkeys(tokens, 1 / len(tokens))
-    ensemble = ensemble_of([FixedModel("a", probs), FixedModel("b", probs)], config_of(["a", "b"]), InlineMember)
+    ensemble = ensemble_of([FixedModel("a", probs), FixedModel("b", probs)], member=InlineMember)
     ways: list[dict[str, object]] = [{"alone": "a"}, {"mode": "gate", "threshold": 0}, {"mode": "every-step"}]
     assert {tokens_of(decoded(ensemble, **how)[0])[0] for how in ways} == {min(tokens)}
 

@@ -17,15 +17,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 from torch.utils.backend_registration import _DummyDeviceGuard
 
-from gac_app.config import Config
 from gac_app.decoding.distribution.token_distribution import NUM_TOP
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.member import InlineMember
 from gac_app.decoding.trace import TokenEvent
 from gac_app.models.random_model import RandomModel, make_vocabulary
 from gac_app.models.sequence import ForwardRequest
-from gac_app.vocab.mapping import VocabMapping
-from gac_app.vocab.union import UnionVocabulary
+from tests.fakes import config_of, ensemble_of
 
 FEW = 1024  # values that are copied at most
 WORDS = [f" {index:x}".encode() for index in range(5000)]
@@ -157,11 +155,9 @@ def make(kind: type[RandomModel], **settings: object) -> Ensemble:
         larger = replace(few, token_bytes=(*few.token_bytes, *words))
         options = {"index": index} if kind is DeviceModel else {}
         models.append(kind(name, index, vocabulary=larger, sharpness=8.0, **options))
-    union = UnionVocabulary.build(model.vocabulary for model in models)
-    assert len(union) > 4 * FEW
-    members = [{"name": model.name, "source": "random:0"} for model in models]
-    config = Config.model_validate({"members": members, "settings": {"max_new_tokens": 24, **settings}})
-    return Ensemble([InlineMember(model, VocabMapping(model.vocabulary, union)) for model in models], config)
+    ensemble = ensemble_of(models, config_of("ab", {"max_new_tokens": 24, **settings}), InlineMember)
+    assert len(ensemble.union) > 4 * FEW
+    return ensemble
 
 
 def answers(**settings: object) -> tuple[list[TokenEvent], list[TokenEvent], list[Copies]]:

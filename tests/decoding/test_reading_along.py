@@ -112,13 +112,6 @@ def test_a_member_reads_along_and_drafts_only_while_alone(pair: Ensemble) -> Non
     answer.events.close()
 
 
-def test_who_cannot_read_ahead_reads_only_what_is_asked() -> None:
-    """Such as a member whose server knows no shares: each pass would cost it as much as one that is asked."""
-    ensemble = ensemble_of([FakeModel("a", 1), FakeModel("b", 2)], config_of(["a", "b"]), InlineMember)
-    _, finished = decoded(ensemble, **NEVER_ASKED)
-    assert finished.members["b"].num_forwards == 0
-
-
 def test_members_in_one_place_do_not_read_along(pair: Ensemble) -> None:
     answer = Alone(Ensemble(list(pair.members.values()), pair.config, devices_disjoint=False))
     assert answer.num_passes() == 0

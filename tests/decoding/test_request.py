@@ -49,6 +49,8 @@ def test_who_takes_part_the_gate_first(settings: dict[str, Any], expected: list[
     assert names(requests, "b", **settings) == ["b"]
     with pytest.raises(RequestError, match="alone: 'd' is not a member; expected one of a, b, c"):
         names(requests, "d", **settings)
+    with pytest.raises(RequestError, match="gate"):  # settings that no configuration has checked
+        requests.request("Hi", Settings(gate="nobody", mode="gate"), alone=None)
 
 
 def test_a_chat_has_the_settings_system_prompt_or_its_own() -> None:
@@ -138,12 +140,6 @@ def test_a_document_by_ids_is_read_by_every_member() -> None:
         cut = one.raw_request([*ids, half], settings, alone=None)
         assert cut.ids == [document_ids(member, b"the end \xc3\xa9\xc3") for member in cut.members]
         assert cut.text == "the end é\ufffd"
-
-
-def test_settings_are_checked_with_the_prompt() -> None:
-    requests = ensemble()
-    with pytest.raises(RequestError, match="gate"):
-        requests.request("Hi", Settings(gate="nobody", mode="gate"), alone=None)
 
 
 @pytest.mark.parametrize(("keeps", "text", "prob"), [(False, "aaaa", 0.8), (True, "", 0.6)])

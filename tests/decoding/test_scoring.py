@@ -181,10 +181,8 @@ def test_the_prompt_is_read_once_for_all_texts(alignment: str) -> None:
     texts = ["".join(letters) for letters in itertools.product("ab", repeat=3)]
     model = model_of(ensemble, "m0")
     num_prompt_ids = len(model.encode_raw(prompt))
-
     ensemble.score(prompt, texts, alone="m0", raw=True)
     assert model.num_read == num_prompt_ids - 1 + sum(len(model.toy.cut(text.encode())) for text in texts)
-
     model.num_read_at_once.clear()
     ensemble.score(prompt, texts, raw=True)
     at_most = 4 * 2 * sum(map(len, texts))  # at most four ways to cut, no letter read more than twice
@@ -198,7 +196,6 @@ def test_other_weights_and_gates_need_no_new_reads(alignment: str) -> None:
     texts = ["abba", "ab"]
     first = ensemble.score(PROMPT, texts, raw=True)
     model.num_read_at_once.clear()
-
     changes: list[dict[str, Any]] = [{}, {"weights": {"m0": 3, "m1": 1}}, {"mode": "gate", "threshold": 0.4}]
     for change in changes:
         settings = ensemble.config.settings_from({"mode": "every-step", "alignment": alignment, **change})
@@ -207,7 +204,6 @@ def test_other_weights_and_gates_need_no_new_reads(alignment: str) -> None:
     again = ensemble.score(PROMPT, texts, raw=True)
     assert [score.seconds for score in again] == [score.seconds for score in first]
     assert first[0].seconds > 0
-
     for change in ({"mode": "gate", "threshold": 0.4, "gate_temperature": 2.0}, {"weights": {"m0": 1, "m1": 0}}):
         model.num_read_at_once.clear()
         settings = ensemble.config.settings_from({"alignment": alignment, **change})

@@ -49,15 +49,9 @@ HOW = st.fixed_dictionaries(
         "seed": st.integers(0, 1000),
     }
 )
-NEARLY_EQUAL = {  # the bounds of a token differ by a rounding error
-    "alignment": "paper",
-    "mode": "every-step",
-    "weights": "posterior",
-    "temperature": 1.5,
-    "top_p": 0.6,
-    "min_p": 0.05,
-    "seed": 57,
-}
+# The bounds of a token differ by a rounding error.
+NEARLY_EQUAL = {"alignment": "paper", "mode": "every-step", "weights": "posterior", "temperature": 1.5}
+NEARLY_EQUAL |= {"top_p": 0.6, "min_p": 0.05, "seed": 57}
 WANTED = st.sampled_from([0, 10, 1000])  # single tokens told at once
 SIZES = st.lists(st.sampled_from([0, 2, 5, 20]), min_size=2, max_size=3)  # told at first; 0 = a member that runs here
 

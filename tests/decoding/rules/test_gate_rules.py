@@ -19,7 +19,7 @@ from gac_app.errors import RuleError
 from gac_app.settings import Settings
 from tests.decoding.answers import decoded
 from tests.decoding.conftest import make
-from tests.fakes import FakeModel, Fault, config_of, ensemble_of
+from tests.fakes import FakeModel, Fault, ensemble_of
 
 
 def distribution(*probs: float) -> TokenDistribution:
@@ -41,7 +41,9 @@ def test_confidence_by_hand(rule: GateRule, confidence: float) -> None:
 
 @pytest.mark.parametrize("name", [name for name in gate_rules if name != "random"])
 def test_certain_is_certain(name: str) -> None:
-    assert gate_rules.make(name, {})(distribution(0, 1, 0)) == pytest.approx(1)
+    """Also in a vocabulary of one, which has no second token."""
+    for certain in (distribution(0, 1, 0), distribution(1.0)):
+        assert gate_rules.make(name, {})(certain) == pytest.approx(1)
 
 
 def test_chance_is_below_its_threshold_as_often_as_that_says() -> None:
@@ -51,10 +53,6 @@ def test_chance_is_below_its_threshold_as_often_as_that_says() -> None:
     found = [rule(TokenDistribution(row)) for row in rows]
     assert sum(confidence < 0.2 for confidence in found) / len(found) == pytest.approx(0.2, abs=0.03)
     assert found[:9] == [rule(TokenDistribution(row)) for row in rows[:9]]
-
-
-def test_a_vocabulary_of_one_has_no_second_token() -> None:
-    assert Margin()(distribution(1.0)) == 1
 
 
 class Boundless(GateRule):
@@ -168,7 +166,7 @@ def test_what_a_gate_would_choose_is_not_known(how: dict[str, Any]) -> None:
     """Where a constraint would need all its tokens, and once it has failed, though others still choose together."""
     fault = Fault("nan", 3) if "on_member_failure" in how else None
     models = [FakeModel("a", 1, fault), FakeModel("b", 2), FakeModel("c", 3)]
-    steps, _ = decoded(ensemble_of(models, config_of(["a", "b", "c"]), InlineMember), max_new_tokens=8, **how)
+    steps, _ = decoded(ensemble_of(models, member=InlineMember), max_new_tokens=8, **how)
     assert all(step.is_ensembled for step in steps)
     assert [step.gate_choice is not None for step in steps] == [fault is not None and not s.dropped for s in steps]
     assert (steps[-1].dropped == ("a",)) == (fault is not None)

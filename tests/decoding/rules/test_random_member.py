@@ -20,7 +20,7 @@ from gac_app.decoding.trace.events import FinishReason
 from gac_app.executors.threads import ThreadMember
 from gac_app.settings import Settings
 from tests.decoding.answers import decoded
-from tests.fakes import FakeModel, Fault, FixedModel, config_of, ensemble_of
+from tests.fakes import FakeModel, Fault, FixedModel, ensemble_of
 
 PLAIN: dict[str, Any] = {"temperature": 1.0, "alignment": "paper", "combine": "random-member"}
 answer = partial(decoded, **PLAIN)
@@ -42,7 +42,7 @@ def chi_squared(counts: Counter[Any], shares: dict[Any, float]) -> float:
 def test_tokens_and_members_have_the_distribution_of_the_mean() -> None:
     """Member by token as the weights and each member's probabilities say, so the tokens as their mean says."""
     models = [FixedModel("a", PROBS_A), FixedModel("b", PROBS_B)]
-    ensemble = ensemble_of(models, config_of(["a", "b"]), InlineMember)
+    ensemble = ensemble_of(models, member=InlineMember)
     steps, _ = answer(ensemble, weights={"a": 1, "b": 3}, seed=11, max_new_tokens=1000)
     joint = {(name, token): share * probs[token]
              for name, share, probs in (("a", 0.25, PROBS_A), ("b", 0.75, PROBS_B)) for token in probs}  # fmt: skip
@@ -106,7 +106,7 @@ def test_where_the_distribution_would_change_it_is_the_mean(fakes: Ensemble, how
 @pytest.mark.parametrize("faulty", ["a", "b"])
 def test_another_is_drawn_where_the_drawn_one_is_lost(faulty: str, how: dict[str, Any]) -> None:
     models = [FakeModel(n, seed, Fault("nan", 2) if n == faulty else None) for seed, n in enumerate("abc")]
-    with closing(ensemble_of(models, config_of(["a", "b", "c"]), InlineMember)) as ensemble:
+    with closing(ensemble_of(models, member=InlineMember)) as ensemble:
         steps, finished = answer(ensemble, on_member_failure="drop", **how)
     assert (finished.reason, steps[-1].dropped) == (FinishReason.LENGTH, (faulty,))
     assert faulty not in {step.drawn for step in steps if step.dropped}
