@@ -68,11 +68,9 @@ def _lines_of_maps(start: int) -> list[str]:
 
 def test_mapped_weights_stay_and_are_not_the_files_any_more(file: Path) -> None:
     owner = Owner()
-
     with in_large_pages(file, owner):
         mapped = np.memmap(file, np.uint8, mode="r")
     address = mapped.ctypes.data
-
     assert mapped.tobytes() == file.read_bytes()
     assert not _mapped(str(file))
     expected = file.read_bytes()
@@ -92,10 +90,8 @@ def _starts(address: int) -> list[int]:
 
 def test_parts_with_gaps_are_one_page_until_their_owner_is_gone(file: Path, page: int) -> None:
     place, owner = page + _SIZE // 2, Owner()
-
     with in_large_pages(file, owner):
         pass
-
     assert not _mapped(str(file))
     assert _bytes(page, place) == file.read_bytes()[: _SIZE // 2]
     assert _bytes(place + _GAP, page + _SIZE) == file.read_bytes()[_SIZE // 2 + _GAP : _SIZE]
@@ -108,10 +104,8 @@ def test_a_page_shared_with_others_is_moved_in_small_ones(file: Path, page: int)
     place, owner = page + _SIZE // 2, Owner()
     assert _map(place + 4096, 4096, _FIXED) == place + 4096
     ctypes.memset(place + 4096, 7, 4096)
-
     with in_large_pages(file, owner):
         pass
-
     assert not _mapped(str(file))
     assert _bytes(page, place) == file.read_bytes()[: _SIZE // 2]
     assert _bytes(place + 4096, place + 8192) == b"\7" * 4096
@@ -134,17 +128,14 @@ def test_who_reads_meanwhile_always_finds_the_same(file: Path) -> None:
                 assert mapped_again.tobytes() == expected
         finally:
             done.set()
-
     assert reading.result()
     assert all(reading.result())
 
 
 def test_where_there_is_no_room_all_stays(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(large_pages, "main_memory_bytes", lambda: 8 * file.stat().st_size - 8)
-
     with in_large_pages(file, Owner()):
         mapped = np.memmap(file, np.uint8, mode="r")
-
     assert sum(end - start for start, end in _mapped(str(file))) >= file.stat().st_size
     assert mapped.tobytes() == file.read_bytes()
 
@@ -157,9 +148,7 @@ def test_without_large_pages_all_is_moved_in_small_ones(
     monkeypatch.setattr(large_pages, "_SETTINGS", tmp_path)
     monkeypatch.setattr(large_pages, "_large_page_bytes", _large_page_bytes.__wrapped__)
     monkeypatch.setattr(large_pages, "_RUN_BYTES", 3 * _SIZE)
-
     with in_large_pages(file, Owner()):
         mapped = np.memmap(file, np.uint8, mode="r")
-
     assert not _mapped(str(file))
     assert mapped.tobytes() == file.read_bytes()

@@ -101,8 +101,6 @@ def test_who_reads_along_changes_no_bit(model: OnnxModel, lengths: tuple[int, ..
         assert np.array_equal(read(model, sequence, IDS[:length]), found)
     model.rewind(waiting, len(waiting.ids) - 3)
     assert np.array_equal(read(model, waiting, IDS[5:8]), later)
-    for sequence in (*sequences, waiting):
-        model.free(sequence)
 
 
 @pytest.mark.parametrize("num_cached", [0, 3, 125, 127, 140])
@@ -121,8 +119,6 @@ def test_two_ids_are_two_steps(model: OnnxModel, num_cached: int) -> None:
         assert np.array_equal(read(model, by_two, [60, 61], 1), read(model, by_one, [60, 61], 1))
         for sequence in (by_one, by_two):
             model.rewind(sequence, len(sequence.ids) - 2)
-    for sequence in (by_one, by_two):
-        model.free(sequence)
 
 
 def test_a_sequence_may_grow_to_the_end_beside_others(model: OnnxModel) -> None:

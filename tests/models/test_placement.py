@@ -16,18 +16,8 @@ from pydantic import ByteSize, TypeAdapter, ValidationError
 from gac_app.config_file import load_config
 from gac_app.errors import ConfigError
 from gac_app.member_config import MemberConfig
-from gac_app.models.hardware import placement
-from gac_app.models.hardware.devices import (
-    GIB,
-    Devices,
-    Gpu,
-    available_cores,
-    detect_devices,
-    main_memory_bytes,
-    parse_devices,
-)
-from gac_app.models.hardware.needs import Need
-from gac_app.models.hardware.placement import Plan, plan
+from gac_app.models.hardware import Need, Plan, available_cores, detect_devices, main_memory_bytes, parse_devices, plan
+from gac_app.models.hardware.devices import GIB, Devices, Gpu
 
 CONFIGS = sorted(Path(__file__).parents[2].glob("configs/*.yaml"))
 
@@ -129,7 +119,7 @@ def test_what_a_member_leaves_of_its_devices_is_the_others() -> None:
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(placement, "find_spec", lambda name: None)
+    monkeypatch.setattr("gac_app.models.hardware.placement.find_spec", lambda name: None)
     found = plan([member("a", quantization="4bit"), member("b")], machine(80)).warnings
     assert found == ("a: quantization 4bit needs the package bitsandbytes, which is not installed here",)
 
@@ -212,17 +202,14 @@ MEMBERS = st.lists(
 SPILL: list[dict[str, str]] = [{}, {"cpu": "99GiB"}]  # once the first is there, the GPU lacks room for a workspace
 
 
-def named(members: list[dict[str, Any]]) -> list[MemberConfig]:
-    return [member(str(index), **config) for index, config in enumerate(members)]
-
-
 @given(sizes=SIZES, members=MEMBERS)
 @example([24], [{"num_params": 8e9, "max_memory": {"cuda:0": "20GiB"}}] * 2)  # for two there is no room
 @example([1], [{"num_params": 1e6, "max_sequences": 1, "max_memory": {"cuda:0": "9GiB", **more}} for more in SPILL])
 def test_no_device_is_given_away_beyond_its_memory(sizes: list[int], members: list[dict[str, Any]]) -> None:
     devices, in_all = machine(*sizes), Counter[str]()
     known = {gpu.name for gpu in devices.gpus} | {"cpu"}
-    for configured, place in zip(members, plan(named(members), devices).placements.values(), strict=True):
+    planned = plan([member(str(index), **config) for index, config in enumerate(members)], devices)
+    for configured, place in zip(members, planned.placements.values(), strict=True):
         names = (place.device,) if isinstance(place.device, str) else place.device
         assert names
         assert set(names) <= known or place.refusal

@@ -57,10 +57,7 @@ MAP = '{"metadata": {}, "weight_map": {"lm_head.weight": "model-00002-of-00002.s
     ("damage", "told"),
     [
         (lambda folder: os.truncate(folder / "model.safetensors", 5000), "model.safetensors is damaged or incomplete"),
-        (
-            lambda folder: (folder / INDEX).write_text(MAP),
-            "model-00002-of-00002.safetensors is damaged or incomplete",
-        ),
+        (lambda folder: (folder / INDEX).write_text(MAP), "model-00002-of-00002.safetensors is damaged or incomplete"),
         (lambda folder: (folder / INDEX).write_text(MAP[:50]), "model.safetensors.index.json is not valid JSON"),
         (lambda folder: (folder / "config.json").write_text("null"), "config.json is not valid JSON"),
         (lambda folder: configure(folder, model_type="nonesuch"), "nonesuch"),

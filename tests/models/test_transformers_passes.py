@@ -15,15 +15,7 @@ from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from gac_app.models.hf.attention import KeyValueCache
-from gac_app.models.hf.forward_passes import (
-    SHARED_IDS,
-    Cache,
-    Chunk,
-    ForwardPasses,
-    PackedPasses,
-    SinglePasses,
-    passes_for,
-)
+from gac_app.models.hf.forward_passes import SHARED_IDS, Cache, Chunk, PackedPasses, SinglePasses, passes_for
 from tests.examples import FEW
 from tests.models.tiny import PACKABLE, build
 
@@ -43,7 +35,7 @@ class Bench:
 
     def __init__(self, kind: str) -> None:
         self.own = build(kind)
-        self.passes: ForwardPasses = passes_for(kind, build(kind))
+        self.passes = passes_for(kind, build(kind))
 
     def expected(self, ids: list[int]) -> torch.Tensor:
         with torch.inference_mode():
