@@ -30,7 +30,6 @@ def test_a_long_read_leaves_room_for_short_ones() -> None:
     desk.scheduler.advance()
     short = desk.ask(desk.open("short"))
     desk.scheduler.advance()
-
     assert short.done()
     assert not long.done()
     desk.run()
@@ -45,7 +44,6 @@ def test_several_long_reads_take_turns(clock: Clock) -> None:
     longest, shorter = desk.ask(desk.open(LONG * 4)), desk.ask(desk.open(LONG))
     while not shorter.done():
         desk.scheduler.advance()
-
     assert not longest.done()
     desk.run()
     assert probs_of(longest.result()).equal(probs_of(alone(LONG * 4)))
@@ -56,9 +54,7 @@ def test_a_read_called_off_needs_no_refusal() -> None:
     sequence = desk.open("one")
     first, other = desk.ask(sequence), desk.ask(sequence)
     assert first.cancel()
-
     desk.scheduler._refuse(list(desk.scheduler._pending))
-
     assert desk.scheduler.is_idle
     with pytest.raises(MemberError, match="a: the sequence was freed"):
         other.result()
@@ -74,7 +70,6 @@ def test_each_is_told_before_the_next_distribution_is_made(monkeypatch: pytest.M
         VocabMapping, "project", lambda *args: told.append(sum(map(Future.done, results))) or project(*args)
     )
     desk.run()
-
     assert desk.model.batches == [3]
     assert told == [0, 1, 2]
 
@@ -86,7 +81,6 @@ def test_a_pass_waits_as_long_as_sharing_it_gains(together_s: float) -> None:
     sequences = [desk.open(text) for text in ("one", "two", "three")]
     desk.read_together(sequences, {1: 4.0, 2: 5.0, 3: together_s})
     assert desk.scheduler.max_wait_s() == 0, "nobody has asked"
-
     desk.ask(sequences[0], [65])
     assert desk.scheduler.max_wait_s() == max(0, 0.5 * (4 + 5 - together_s))
     desk.ask(sequences[1], [65])

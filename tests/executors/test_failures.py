@@ -81,9 +81,7 @@ def test_by_default_an_error_names_the_member(lab: Lab, culprit: str, kind: Any,
     # A threshold of 1 opens the gate at every step, one member after the other.
     settings = {"mode": mode, "threshold": 1.0}
     healthy, _ = decoded(lab.ensemble(NAMES, {}, settings))
-
     steps, finished = decoded(lab.ensemble(NAMES, {culprit: Fault(kind, from_read=3)}, settings))
-
     assert (finished.reason, finished.detail) == (FinishReason.ERROR, DETAILS[kind].format(culprit))
     assert comparable(steps) == comparable(healthy[:3]), "what was written before stays"
     assert finished.text == b"".join(step.token for step in steps).decode()
@@ -98,9 +96,7 @@ def test_a_dropped_member_leaves_the_ensemble_of_the_rest(lab: Lab, culprit: str
     settings = {"mode": mode, "threshold": 0.9, "on_member_failure": "drop", "alignment": "paper"}
     fault = Fault(kind, from_read=2)
     rest = tuple(name for name in NAMES if name != culprit)
-
     steps, finished = decoded(lab.ensemble(NAMES, {culprit: fault}, settings))
-
     lost_at = next(step.position for step in steps if step.dropped)
     assert lost_at >= 2
     assert [step.dropped for step in steps] == [()] * lost_at + [(culprit,)] * (len(steps) - lost_at)
@@ -115,9 +111,7 @@ def test_a_dropped_member_leaves_the_ensemble_of_the_rest(lab: Lab, culprit: str
 def test_where_all_fail_no_token_is_made_up(lab: Lab, mode: str, kind: Any) -> None:
     faults = {name: Fault(kind, from_read=1) for name in NAMES}
     settings = {"mode": mode, "threshold": 1.0, "on_member_failure": "drop"}
-
     steps, finished = decoded(lab.ensemble(NAMES, faults, settings))
-
     assert finished.reason is FinishReason.ERROR
     assert finished.detail == DETAILS[kind].format("c"), "the last one to go"
     assert [step.dropped for step in steps] == [()]

@@ -51,12 +51,10 @@ def test_a_host_that_begins_anew_reads_the_same_chunks(fixed_chunk_prompt_len: i
     sequence, ids = model.new_sequence(), list(range(65, 79))
     sequence.fixed_chunk_prompt_len = fixed_chunk_prompt_len
     model.read([after(sequence, ids[:-1])])
-
     anew = FakeModel()
     anew.chunk_size = 4
     model._host = ModelHost(anew)
     [found_NV] = model.read([after(sequence, ids[-1:])])
-
     there = FakeModel()
     assert torch.equal(found_NV, there.read([after(there.new_sequence(), ids)])[0])
     assert anew.num_read_at_once == ([4, 4, 4, 2] if fixed_chunk_prompt_len is None else [4, 4, 2, 1, 1, 1, 1])

@@ -43,20 +43,6 @@ class Desk:
         sequence = self.member.open(ids, LOCAL, namespace)
         return sequence, self.read(sequence)
 
-    def fail(self, sequence: KVSequence) -> None:
-        """Let a pass of this sequence fail."""
-        self.model.fault = Fault("nan")
-        with pytest.raises(MemberError):
-            self.read(sequence, [70])
-        self.model.fault = None
-
-    def settle(self) -> None:
-        """Wait until the worker has done what was asked of it."""
-        in_worker(self.member)
-
-    def expected(self, ids: list[int]) -> torch.Tensor:
-        return fresh(self.member, ids)
-
 
 @pytest.fixture
 def desk() -> Iterator[Desk]:
@@ -68,22 +54,20 @@ def desk() -> Iterator[Desk]:
 
 def test_the_same_prompt_is_read_once_up_to_its_last_id(desk: Desk) -> None:
     (one, first), (other, second) = desk.opened(PROMPT), desk.opened(PROMPT)
-
     assert torch.equal(probs_of(first), probs_of(second))
     assert (first.num_read, second.num_read) == (len(PROMPT), 1)
     for sequence, more in ((one, [70, 71]), (other, [72])):  # they go their own ways
-        assert torch.equal(probs_of(desk.read(sequence, more)), desk.expected(PROMPT + more))
+        assert torch.equal(probs_of(desk.read(sequence, more)), fresh(desk.member, PROMPT + more))
 
 
 def test_prompts_that_come_at_once_are_read_once(desk: Desk) -> None:
     pending = busy(desk.member, desk.model)
     waiting = [desk.member.read(after(desk.member.open(PROMPT, LOCAL, NAMESPACE))) for _ in range(3)]
     desk.model.released.set()
-
     results = [future.result(WAIT_S) for future in waiting]
     num_read = pending.result(WAIT_S).num_read
     assert desk.model.num_read == num_read + len(PROMPT) + 2
-    assert all(torch.equal(probs_of(result), desk.expected(PROMPT)) for result in results)
+    assert all(torch.equal(probs_of(result), fresh(desk.member, PROMPT)) for result in results)
 
 
 def test_a_prompt_that_goes_on_differently_shares_its_beginning(desk: Desk) -> None:
@@ -91,17 +75,17 @@ def test_a_prompt_that_goes_on_differently_shares_its_beginning(desk: Desk) -> N
     ids = [*PROMPT[:-3], 90, 91]
     _, result = desk.opened(ids)
     assert desk.model.num_read == len(PROMPT) + 2
-    assert torch.equal(probs_of(result), desk.expected(ids))
+    assert torch.equal(probs_of(result), fresh(desk.member, ids))
 
 
 def test_an_unused_sequence_is_taken_over_before_one_is_copied(desk: Desk) -> None:
     (left, _), (used, _) = desk.opened(PROMPT), desk.opened(PROMPT)
     desk.member.free(left)
-    desk.settle()
+    in_worker(desk.member)
     num_held = desk.model.num_held
     desk.opened(PROMPT)
     assert desk.model.num_held == num_held
-    assert torch.equal(probs_of(desk.read(used, [70])), desk.expected([*PROMPT, 70]))
+    assert torch.equal(probs_of(desk.read(used, [70])), fresh(desk.member, [*PROMPT, 70]))
 
 
 def test_without_a_namespace_nothing_is_shared(desk: Desk) -> None:
@@ -109,7 +93,7 @@ def test_without_a_namespace_nothing_is_shared(desk: Desk) -> None:
     for num_opened in (2, 3):
         _, result = desk.opened(PROMPT, "")
         assert (result.num_read, desk.model.num_read) == (len(PROMPT), num_opened * len(PROMPT))
-        assert torch.equal(probs_of(result), desk.expected(PROMPT))
+        assert torch.equal(probs_of(result), fresh(desk.member, PROMPT))
         if num_opened == 2:
             desk.member.free(first)  # and nothing is kept of it
     assert desk.member.kept.num_sequences == 0
@@ -124,7 +108,7 @@ def test_nothing_is_shared_across_scopes(desk: Desk, namespace: str) -> None:
 
 def test_little_is_not_kept(desk: Desk) -> None:
     desk.member.free(desk.opened(PROMPT[: MIN_SHARED - 1])[0])
-    desk.settle()
+    in_worker(desk.member)
     assert desk.member.kept.num_sequences == 0
 
 
@@ -133,12 +117,10 @@ def test_an_ended_sequence_is_gone_on_from_without_a_copy(desk: Desk) -> None:
     desk.read(first, [70, 71])
     desk.member.free(first)
     turn = [*PROMPT, 70, 71, 80, 81]
-
     _, result = desk.opened(turn)
-
     assert desk.model.num_read == len(turn)
     assert desk.model.num_held == 1
-    assert torch.equal(probs_of(result), desk.expected(turn))
+    assert torch.equal(probs_of(result), fresh(desk.member, turn))
 
 
 def test_what_is_kept_is_bounded_in_ids_and_told() -> None:
@@ -148,13 +130,13 @@ def test_what_is_kept_is_bounded_in_ids_and_told() -> None:
     for number in range(6):
         sequence, _ = desk.opened([100 + number] * 90, f"alice/{number}")
         desk.member.free(sequence)
-        desk.settle()
+        in_worker(desk.member)
         num_kept = min(number + 1, 2)  # three would be more than two contexts
         assert desk.member.kept == Kept(num_kept, MAX_KEPT, 90 * num_kept, 200, 900 * num_kept, 2000)
         assert model.num_held == num_kept
     short, _ = desk.opened(PROMPT, "alice/short")
     desk.member.free(short)
-    desk.settle()
+    in_worker(desk.member)
     assert (desk.member.kept.num_sequences, desk.member.kept.num_ids) == (2, 90 + len(PROMPT))
     desk.member.close()
 
@@ -168,7 +150,7 @@ def test_what_is_forgotten_is_freed_and_no_longer_kept(desk: Desk, forgotten: st
     desk.member.free(desk.opened(PROMPT, "bob/talk")[0])
     desk.member.forget(forgotten)
     desk.member.free(live)
-    desk.settle()
+    in_worker(desk.member)
     assert desk.model.num_held == num_held
     assert {kept.namespace for kept in desk.member._scheduler.prefix_cache._kept} == {NAMESPACE, "bob/talk"} - (
         {NAMESPACE} if forgotten in (NAMESPACE, "alice") else {"bob/talk"} if forgotten == "bob" else set()
@@ -180,7 +162,7 @@ def test_what_is_forgotten_before_it_is_read_is_not_kept(desk: Desk) -> None:
     desk.member.forget(NAMESPACE)
     desk.read(sequence)
     desk.member.free(sequence)
-    desk.settle()
+    in_worker(desk.member)
     assert desk.model.num_held == desk.member.kept.num_sequences == 0
 
 
@@ -202,7 +184,7 @@ def test_kept_sequences_are_given_up_where_memory_ends(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, num_reads: int, error: Exception
 ) -> None:
     desk.member.free(desk.opened(PROMPT)[0])
-    desk.settle()
+    in_worker(desk.member)
     real, has_begun = desk.model.read, threading.Event()
 
     def read(requests: list[ForwardRequest]) -> list[torch.Tensor]:
@@ -218,7 +200,7 @@ def test_kept_sequences_are_given_up_where_memory_ends(
     results = [desk.member.read(after(sequence)) for sequence in others]
     has_begun.set()
     for result in results:
-        assert torch.equal(probs_of(result.result(WAIT_S)), desk.expected(PROMPT))
+        assert torch.equal(probs_of(result.result(WAIT_S)), fresh(desk.member, PROMPT))
     assert freed, "what torch keeps of the device's memory"
 
 
@@ -234,7 +216,6 @@ def opened(desk: Desk) -> Iterator[Desk]:
 def test_the_chat_prefix_is_shared_and_no_more(opened: Desk, namespace: str) -> None:
     _, first = opened.opened(PROMPT)
     _, second = opened.opened(PROMPT, namespace)
-
     rest = len(PROMPT) - len(CHAT_PREFIX)
     assert opened.model.num_read_at_once == [len(PROMPT), rest]
     assert torch.equal(probs_of(first), probs_of(second))
@@ -262,7 +243,7 @@ def test_the_chat_prefix_is_copied_of_the_shortest(opened: Desk, monkeypatch: py
 def test_the_chat_prefix_outlasts_the_sessions(opened: Desk) -> None:
     for _ in range(3):
         opened.member.free(opened.opened(PROMPT, "")[0])
-        opened.settle()
+        in_worker(opened.member)
         assert opened.model.num_held == 1
     [kept] = opened.member._scheduler.prefix_cache._kept
     assert (kept.namespace, [*kept.ids], opened.model._cached[kept.slot]) == ("", CHAT_PREFIX, CHAT_PREFIX)
@@ -271,16 +252,19 @@ def test_the_chat_prefix_outlasts_the_sessions(opened: Desk) -> None:
 
 def test_a_failed_pass_is_no_prefix_for_others(opened: Desk) -> None:
     first, _ = opened.opened(PROMPT)
-    opened.fail(first)
+    opened.model.fault = Fault("nan")
+    with pytest.raises(MemberError):
+        opened.read(first, [70])
+    opened.model.fault = None
     num_read = opened.model.num_read
-    assert torch.equal(probs_of(opened.opened(PROMPT, "bob/talk")[1]), opened.expected(PROMPT))
+    assert torch.equal(probs_of(opened.opened(PROMPT, "bob/talk")[1]), fresh(opened.member, PROMPT))
     assert opened.model.num_read == num_read + len(PROMPT)
 
 
 def test_without_room_for_a_copy_the_prefix_is_read_again() -> None:
     desk = Desk(PrefixedModel("a", 1, max_sequences=1))
     desk.member.free(desk.opened(PROMPT, "")[0])
-    assert torch.equal(probs_of(desk.opened(PROMPT, "bob/talk")[1]), desk.expected(PROMPT))
+    assert torch.equal(probs_of(desk.opened(PROMPT, "bob/talk")[1]), fresh(desk.member, PROMPT))
     assert desk.model.num_read == 2 * len(PROMPT)
     desk.member.close()
 

@@ -57,12 +57,8 @@ def test_members_change_where_they_run() -> None:
     assert [member.ray for member in config.run_by("ray").members] == [RayShare(), RayShare(num_gpus=2), None]
     assert [member.ray for member in config.run_by("threads").members] == [None] * 3
     assert config.run_by("ray", "[::1]:6379").ray.address == "[::1]:6379"
-
-
-def test_a_member_is_on_a_server_or_on_ray() -> None:
-    server = {"url": "http://127.0.0.1:1", "api": "vllm"}
     with pytest.raises(ValidationError, match="expected a server, vLLM or Ray, and no two of them"):
-        MemberConfig.model_validate({"name": "a", "source": "hub:x/y", "server": server, "ray": {}})
+        MemberConfig.model_validate({**members[2], "ray": {}})
 
 
 def test_members_on_ray_take_nothing_of_this_machine() -> None:

@@ -98,10 +98,8 @@ def test_a_sequence_too_many_fails_its_own_read_only(make: Make) -> None:
     member = make(model)
     first, second = open_text(member, "first"), open_text(member, "second")
     member.read(after(first)).result(WAIT_S)
-
     with pytest.raises(MemberError, match="holds as many sequences as it can"):
         member.read(after(second)).result(WAIT_S)
-
     member.free(second)
     member.free(first)
     assert member.read(after(open_text(member, "third"))).result(WAIT_S).num_read > 0
@@ -112,9 +110,7 @@ def test_close_finishes_what_was_asked_then_releases_the_model(make: Make) -> No
     model = FakeModel(delay_s=0.02)
     member = make(model)
     waiting = [member.read(after(open_text(member, f"text {number}"))) for number in range(3)]
-
     member.close()
-
     assert all(future.done() and future.exception() is None for future in waiting)
     assert model.is_closed
 
@@ -125,9 +121,7 @@ def test_a_hanging_model_does_not_hang_close(make: Make, monkeypatch: pytest.Mon
     member = make(model)
     busy(member, model)
     started = time.monotonic()
-
     member.close()
-
     assert time.monotonic() - started < SOON_S
     assert not model.is_closed, "the model is in use"
 
@@ -137,7 +131,6 @@ def test_a_closed_member_refuses_at_once(make: Make) -> None:
     sequence = open_text(member, "too late")
     member.close()
     member.close()
-
     with pytest.raises(MemberError, match="a: has been closed"):
         member.read(after(sequence)).result(timeout=0)
 
