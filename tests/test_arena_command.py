@@ -119,11 +119,9 @@ def test_play_stores_votes_by_reference_once_and_apart(
     assert board["num_votes"] == 3 * 6
     assert board["num_sessions"] == 3
     assert json.loads(run("arena", "play", *options))["num_votes"] == 3 * 6
-
     assert run("export", "--format", "arena-rank", "--config", str(config)) == ""
     reference = run("export", "--format", "arena-rank", "--source", "reference", "--config", str(config))
     assert len(reference.splitlines()) == 18
-
     whole = tmp_path / "all.jsonl"
     run("export", "--output", str(whole), "--config", str(config))
     turns = [json.loads(line)["body"]["turns"][0] for line in whole.read_text().splitlines()]

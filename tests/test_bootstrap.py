@@ -162,7 +162,6 @@ def test_members_are_ready_before_another_engine_is_tried(
 
 def test_a_member_that_fails_to_load_is_named(built: Build, loaded: dict[str, Any]) -> None:
     loaded["b"] = ModelLoadError("b: the file is cut short (/models/b.gguf)")
-
     service = built()
     assert settled(service) == {"a": ("ready", "cpu"), "b": ("failed", "the file is cut short (/models/b.gguf)")}
     until(lambda: loaded["a"].is_closed, "for the other model to be released")
@@ -182,7 +181,6 @@ def test_vocabularies_that_do_not_unite_fail_all_members(
         raise error
 
     monkeypatch.setattr("gac_app.vocab.union.UnionVocabulary.build", unite)
-
     service = built()
     until(lambda: all(state.phase == "failed" for state in service.members.states()))
     expected = str(error) if isinstance(error, GacError) else UNEXPECTED

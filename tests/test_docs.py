@@ -1,4 +1,4 @@
-"""What README, CONTRIBUTING.md and the pages in `docs/` link to and show is there, and their limits are the code's."""
+"""What README, CONTRIBUTING.md and the pages in `docs/` link to, show and say is so; a Space can be made of README."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ import pytest
 import typer
 import yaml
 
+import gac_app
 from gac_app.cli import app
 from gac_app.config import Config
 from gac_app.config_file import config_of
 from gac_app.evaluation.registered.protocol import read_protocol
 from gac_app.evaluation.tasks.task import read_task
 
-DOCS = Path(__file__).parent.parent / "docs"
-CONTRIBUTING = DOCS.parent / "CONTRIBUTING.md"
-SECURITY = DOCS.parent / "SECURITY.md"
-PAGES = [*sorted(DOCS.glob("*.md")), CONTRIBUTING, SECURITY]
-SHOWN = [DOCS.parent / "README.md", *PAGES]
+ROOT = Path(__file__).parent.parent
+DOCS, README, CONTRIBUTING = ROOT / "docs", ROOT / "README.md", ROOT / "CONTRIBUTING.md"
+SHOWN = [README, *sorted(DOCS.glob("*.md")), CONTRIBUTING, ROOT / "SECURITY.md"]
+CONFIGURATION = (DOCS / "configuration.md").read_text(encoding="utf-8")
 _LIMITS = re.findall(
     r"\| `(\w+)` \| ([\d.]+) \| `([\w/]+)\.py` \|", (DOCS / "alignment.md").read_text(encoding="utf-8")
 )
@@ -38,7 +38,7 @@ def test_links_and_files_lead_somewhere(page: Path) -> None:
     folders = "configs|deploy|docs|examples|gac_app|scripts|static|tests"
     named = re.findall(rf"(?<![\w/.])(?:{folders})/[\w./-]*\w", text)
     assert links
-    assert [path for path in {*links, *(DOCS.parent / name for name in named)} if not path.exists()] == []
+    assert [path for path in {*links, *(ROOT / name for name in named)} if not path.exists()] == []
 
 
 def test_the_index_names_every_page() -> None:
@@ -52,6 +52,17 @@ def test_every_mark_is_told(pytestconfig: pytest.Config) -> None:
     assert own == set(re.findall(r"^\| `(\w+)` \|", CONTRIBUTING.read_text(encoding="utf-8"), re.MULTILINE))
 
 
+def test_names_of_tests_fit_a_line_of_a_report() -> None:
+    """Which are sentences of fewer than 60 characters."""
+    names = {
+        f"{path.relative_to(ROOT)}::{node.name}": len(node.name)
+        for path in (ROOT / "tests").rglob("test_*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_")
+    }
+    assert [name for name, length in names.items() if length >= 60] == []
+
+
 def test_every_case_has_a_test_that_exists() -> None:
     rows = re.findall(r"^\| (.+?) \| .+? \| (.+?) \|", (DOCS / "hardening.md").read_text("utf-8"), re.MULTILINE)[1:]
     assert {str(number) for number in range(1, 71)} <= {case for case, _ in rows}
@@ -59,7 +70,7 @@ def test_every_case_has_a_test_that_exists() -> None:
         tests = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", named)
         assert tests, case
         for file, test in tests:
-            assert f"def {test}(" in (DOCS.parent / file).read_text("utf-8"), (case, test)
+            assert f"def {test}(" in (ROOT / file).read_text("utf-8"), (case, test)
 
 
 # --- what they show
@@ -83,7 +94,7 @@ def test_python_is_python(code: str) -> None:
     compile(code, "docs", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
 
 
-_MEMBERS = yaml.safe_load((DOCS.parent / "configs" / "default.yaml").read_text(encoding="utf-8"))["members"]
+_MEMBERS = yaml.safe_load((ROOT / "configs" / "default.yaml").read_text(encoding="utf-8"))["members"]
 _YAML: dict[str, Callable[[Path], object]] = {  # what a file is, by a key that it has
     "sdk": lambda _: None,  # a Space's card
     "hf_oauth": lambda _: None,
@@ -150,10 +161,42 @@ def test_the_way_of_a_prompt_has_few_stations() -> None:
     assert 10 <= len(stations) <= 15
     places = [found[0] for station in stations if (found := re.findall(r"^[\w/]+(?:\.py|/)(?=: |$)", station))]
     assert len(places) >= 10
-    assert [place for place in places if not (DOCS.parent / "gac_app" / place).exists()] == []
+    assert [place for place in places if not (ROOT / "gac_app" / place).exists()] == []
 
 
 def test_the_notes_of_a_release_are_short() -> None:
-    notes = (DOCS.parent / "CHANGELOG.md").read_text(encoding="utf-8").split("\n## ")[1:]
+    notes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").split("\n## ")[1:]
     assert notes[0].startswith("[Unreleased]")
     assert all(len(release.splitlines()) <= 100 for release in notes)
+
+
+def test_a_space_can_be_made_of_the_readme() -> None:
+    """Hugging Face reads the front matter."""
+    space: dict[str, Any] = yaml.safe_load(README.read_text(encoding="utf-8").split("---\n", 2)[1])
+    assert space["sdk"] == "gradio"
+    assert (ROOT / space["app_file"]).is_file()
+    assert len(space["short_description"]) <= 60
+    assert f"gradio=={space['sdk_version']}\n" in (ROOT / "constraints.txt").read_text(encoding="utf-8")
+    assert isinstance(space["python_version"], str), "3.10 would be read as 3.1"
+
+
+@pytest.mark.parametrize("command", sorted(typer.main.get_command(app).commands))  # type: ignore[attr-defined]
+def test_every_command_is_told(command: str) -> None:
+    assert re.search(rf"`(python -m gac_app )?{command}\b", (DOCS / "usage.md").read_text(encoding="utf-8"))
+
+
+def test_every_variable_is_told() -> None:
+    code = (ROOT / "gac_app" / "environment.py").read_text(encoding="utf-8")
+    variables = set(re.findall(r"\"(GAC_\w+)\"", code))
+    assert len(variables) >= 6
+    assert variables <= set(re.findall(r"GAC_\w+", CONFIGURATION))
+
+
+def test_every_preset_is_told() -> None:
+    told = set(re.findall(r"^\| `(configs/[\w.-]+)` \|", CONFIGURATION, re.MULTILINE))
+    assert told == {f"configs/{path.name}" for path in (ROOT / "configs").glob("*.yaml")}
+
+
+def test_the_guide_names_every_public_name() -> None:
+    guide = (DOCS / "python.md").read_text(encoding="utf-8")
+    assert [name for name in gac_app.__all__ if f"`{name}" not in guide] == []

@@ -296,14 +296,12 @@ def test_a_rule_that_cannot_be_made_is_told(tmp_path: Path) -> None:
 
 def test_a_rule_typed_anew_replaces_the_last_one() -> None:
     typed = (
-        "from gac_app.decoding.rules import CombineRule, GateRule, combine_rules, gate_rules\n"
-        "@combine_rules.register('typed', 'Typed', 'In a notebook.', replace=True)\n"
+        f"{RULES}@combine_rules.register('typed', 'Typed', 'In a notebook.', replace=True)\n"
         "class Typed(CombineRule):\n    def __call__(self, probs_MU, weights_M):\n        return probs_MU[{place}]\n"
         "@gate_rules.register('typed', 'Typed', 'In a notebook.', replace=True)\n"
         "class TypedGate(GateRule):\n    def __call__(self, gate):\n        return {place}\n"
     )
-    members = [{"name": "a", "source": "random:1"}, {"name": "b", "source": "random:2"}]
-    with closing(load_ensemble(Config.model_validate({"members": members}))) as ensemble:
+    with closing(load_ensemble(config_of(["a", "b"]))) as ensemble:
         scores = []
         for place in (0, 1):
             exec(typed.format(place=place), {"__name__": "notebook"})  # noqa: S102
@@ -319,9 +317,8 @@ def test_a_rule_typed_anew_replaces_the_last_one() -> None:
 def test_plugins_of_a_configuration_made_in_code_are_loaded(tmp_path: Path) -> None:
     rule = (EXAMPLES / "first_only.py").read_text(encoding="utf-8").replace("first-only", "in-code")
     (tmp_path / "in_code.py").write_text(rule)
-    members = [{"name": "a", "source": "random:1"}, {"name": "b", "source": "random:2"}]
     how = {"combine": "in-code", "mode": "every-step", "max_new_tokens": 3}
-    config = Config.model_validate({"members": members, "plugins": [str(tmp_path / "in_code.py")], "settings": how})
+    config = config_of(["a", "b"], how, plugins=[str(tmp_path / "in_code.py")])
     with closing(load_ensemble(config)) as ensemble:
         steps = [event.step for event in ensemble.generate("Hello") if isinstance(event, TokenEvent)]
     assert [member.weight for member in steps[0].members] == [1, 0]
