@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from pydantic import Field
 from typer.testing import CliRunner
 
 from gac_app.cli import app
@@ -32,8 +33,9 @@ from gac_app.models.sequence import ForwardRequest
 from gac_app.plugins import load_plugins
 from gac_app.settings import Settings
 from gac_app.ui.settings.fields import spec_of
-from gac_app.ui.settings.values import changes_from
+from gac_app.ui.settings.values import changes_from, faults_in
 from gac_app.ui.settings.wording import settings_in_words
+from gac_app.ui.words import said
 from gac_app.vocab.tokens import MemberVocabulary
 from tests.command_line import config_file as written
 from tests.command_line import members_file, run_command
@@ -136,6 +138,21 @@ def test_rules_of_ones_own_are_on_the_page(config: Config) -> None:
     changes = changes_from(config, {"combine": "trimmed", "combine.trimmed.least": 0.02})
     assert changes == {"combine": "trimmed", "combine_params": {"least": 0.02}}
     assert "trimmed mean, least 0.02" in settings_in_words(config.settings_from(changes))
+
+
+def test_a_parameter_needs_no_bounds_on_the_page(config: Config) -> None:
+    @combine_rules.register("unbound", "Unbound", "Has parameters of many kinds.")
+    class Unbound(LinearRule):
+        bias: float = 0.0
+        size: int = Field(3, le=5)
+        heat: float = Field(1.0, gt=0.001)
+        part: float = Field(0.3, ge=0.1, le=0.9)
+
+    wanted = {"bias": "", "size": " of at most 5", "heat": " above 0.001", "part": " from 0.1 to 0.9"}
+    cleared = {f"combine.unbound.{name}": None for name in wanted}
+    faults = faults_in(config, {"combine": "unbound", **cleared})
+    assert [fault.partition(" number")[2] for fault in faults.values()] == [f"{end}." for end in wanted.values()]
+    assert all(said(fault, "de").startswith("Bitte eine ") for fault in faults.values())
 
 
 def test_a_back_end_of_ones_own_computes(tmp_path: Path) -> None:

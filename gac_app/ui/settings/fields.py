@@ -132,6 +132,16 @@ def spec_of(config: Config) -> list[dict[str, Any]]:
     return [{**asdict(one), **one.bounds} for one in fields_of(config)]
 
 
+_TYPE_A_NUMBER = {  # by the bounds that are given
+    (): "Type {what}.",
+    ("most",): "Type {what} of at most {most}.",
+    ("least",): "Type {what} of at least {least}.",
+    ("above",): "Type {what} above {above}.",
+    ("least", "most"): "Type {what} from {least} to {most}.",
+    ("above", "most"): "Type {what} above {above}, at most {most}.",
+}
+
+
 def fault_in(field: Field) -> str:
     """What to correct, in one sentence, without the typed text."""
     if field.fault:
@@ -140,12 +150,10 @@ def fault_in(field: Field) -> str:
     least, most = bounds.get("min"), bounds.get("max")
     match field.kind:
         case "number" | "whole":
+            ends = {"above" if "above" in bounds else "least": least, "most": most}
+            given = {name: f"{end:,.15g}" for name, end in ends.items() if end is not None and end <= 2**53}
             what = Phrase("a whole number" if field.kind == "whole" else "a number")
-            if most is None or most > 2**53:
-                return Phrase("Type {what} of at least {least}.", what=what, least=f"{least:,.0f}")
-            above, within = "Type {what} above {least}, at most {most}.", "Type {what} from {least} to {most}."
-            bound = {"least": f"{least:,.0f}", "most": f"{most:,.0f}"}
-            return Phrase(above if "above" in bounds else within, what=what, **bound)
+            return Phrase(_TYPE_A_NUMBER[tuple(given)], what=what, **given)
         case "share":
             return "Choose 1 to 100 %." if least or "above" in bounds else "Choose 0 to 100 %."
         case "weights":
