@@ -47,37 +47,39 @@ class ResultCache:
     """The answers of one system, in a file. Failed answers are not stored, so the next run retries them.
 
     Args:
-        path: created with the first answer. An incomplete last line is cut off.
+        path: created with the first answer. An incomplete last line is cut off. None keeps the answers in memory only.
 
     Raises:
         GacError: another line is damaged.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | None) -> None:
         self._path = path
-        self.answers = {answer.question_id: answer for answer in self._read()}
+        self.answers = {answer.question_id: answer for answer in (_read(path) if path else ())}
 
     def add(self, answer: Graded) -> None:
-        """Store an answer. When this returns, the operating system has it."""
+        """Store an answer. When this returns, the operating system has it, if it has a path."""
         if answer.error:
             return
         self.answers[answer.question_id] = answer
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        with self._path.open("ab") as file:
-            file.write(json.dumps(asdict(answer)).encode() + b"\n")
+        if self._path:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with self._path.open("ab") as file:
+                file.write(json.dumps(asdict(answer)).encode() + b"\n")
 
-    def _read(self) -> Iterator[Graded]:
-        data = self._path.read_bytes() if self._path.exists() else b""
-        whole = data[: data.rfind(b"\n") + 1]
-        if len(whole) < len(data):
-            with self._path.open("r+b") as file:
-                file.truncate(len(whole))
-        for number, line in enumerate(whole.splitlines(), start=1):
-            try:
-                kept = json.loads(line)
-                yield Graded(**{**kept, "log_probs": tuple(kept["log_probs"])})
-            except (ValueError, TypeError, KeyError):
-                raise GacError(f"{self._path.name}, line {number}: is damaged; --fresh starts over") from None
+
+def _read(path: Path) -> Iterator[Graded]:
+    data = path.read_bytes() if path.exists() else b""
+    whole = data[: data.rfind(b"\n") + 1]
+    if len(whole) < len(data):
+        with path.open("r+b") as file:
+            file.truncate(len(whole))
+    for number, line in enumerate(whole.splitlines(), start=1):
+        try:
+            kept = json.loads(line)
+            yield Graded(**{**kept, "log_probs": tuple(kept["log_probs"])})
+        except (ValueError, TypeError, KeyError):
+            raise GacError(f"{path.name}, line {number}: is damaged; --fresh starts over") from None
 
 
 def facts_of_members(config: Config) -> list[dict[str, Any]]:

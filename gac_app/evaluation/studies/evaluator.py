@@ -29,7 +29,7 @@ class Evaluator:
     Args:
         ensemble: closed by the caller.
         questions: all questions of the file, even if only some are asked: they name the caches.
-        folder: of the result caches.
+        folder: of the result caches; None keeps no answer on disk.
         parallel: answers at once. They share forward passes, so a pass counts towards several answers' seconds, and the
             prefill of a question and of the worked examples before it. With 1, each answer has its own passes.
         fresh: ignore answers of earlier runs.
@@ -44,7 +44,7 @@ class Evaluator:
         ensemble: Ensemble,
         task: Task,
         questions: Sequence[Question],
-        folder: Path,
+        folder: Path | None,
         *,
         parallel: int = 1,
         fresh: bool = False,
@@ -135,10 +135,10 @@ class Evaluator:
 
     def _cache(self, system: System) -> ResultCache:
         if system not in self._caches:
-            path = result_cache_path(
+            path = self._folder and result_cache_path(
                 self._folder, self.ensemble.config, self.ensemble.engines, self.task, system, self.questions
             )
-            if self._fresh:
+            if path and self._fresh:
                 path.unlink(missing_ok=True)
             self._caches[system] = ResultCache(path)
         return self._caches[system]

@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from gac_app.config import Config
@@ -224,10 +223,8 @@ class Lab:
     ) -> None:
         error, is_own = "", running.set_name == OWN
         try:
-            # Answers to a visitor's own questions are not kept.
-            with TemporaryDirectory(prefix="gac-study-") as passing:
-                folder = Path(passing) if is_own else self._folder
-                result = carry_out(running.study, ensemble, chosen, num_questions, folder, running.note)
+            folder = None if is_own else self._folder  # answers to a visitor's own questions are not kept
+            result = carry_out(running.study, ensemble, chosen, num_questions, folder, running.note)
             if running.cancelled.is_set():  # its last answers may have failed because of the cancellation
                 raise _Cancelled
             self.results.keep(visitor_key, result, is_own=is_own)

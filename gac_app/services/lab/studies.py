@@ -53,7 +53,7 @@ def carry_out(
     ensemble: Ensemble,
     chosen: QuestionSet | None,
     num_questions: int,
-    folder: Path,
+    folder: Path | None,
     on_progress: Callable[[StudyProgress], None],
 ) -> StudyResult:
     """Run a study over some of a set's questions. `chosen` is None for a study that needs none."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,7 @@ from gac_app.evaluation.studies.result import StudyResult
 from gac_app.executors.members import in_background
 from gac_app.models.random_model import RandomModel
 from gac_app.services.lab.lab import STUDIES, Lab
-from gac_app.services.lab.studies import question_sets
+from gac_app.services.lab.studies import carry_out, question_sets
 from gac_app.services.visitors import owner_of
 from gac_app.storage import Store
 from tests.databases import database_in
@@ -233,7 +234,14 @@ OWN_QUESTIONS = "\n".join(
 )
 
 
-def test_own_questions_leave_no_trace_but_their_result(tmp_path: Path) -> None:
+def test_own_questions_leave_no_trace_but_their_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def carried(*study: Any) -> StudyResult:
+        found = carry_out(*study)
+        assert not list(tmp_path.rglob("*.jsonl")), "nor if the process is killed now"
+        return found
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr("gac_app.services.lab.lab.carry_out", carried)
     lab = lab_of(random_pair(), tmp_path)
     finished(lab, ALICE, "calibrate", "own", 5, OWN_QUESTIONS)
     [listed] = lab.results.of(ALICE)
@@ -242,7 +250,6 @@ def test_own_questions_leave_no_trace_but_their_result(tmp_path: Path) -> None:
     assert asked[0].prompt == "Is 0 even?\n- yes\n- no"
     assert {question.accepted for question in asked} == {"yes", "no"}
     assert {answer.system for question in asked for answer in question.answers} == {"alone:a", "alone:b", "every-step"}
-    assert not list(tmp_path.rglob("*.jsonl"))
     lab.results.delete(ALICE, listed.id)
     assert not any(b"even?" in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
 
