@@ -169,6 +169,10 @@ def test_a_parameter_out_of_range_is_told_at_its_field() -> None:
         wrong = {"combine.power.exponent": value}
         assert faults_in(CONFIG, {"combine": "power", **wrong}) == told
         assert faults_in(CONFIG, wrong) == {}, "of a rule that is not chosen"
+    for field in fields_of(CONFIG):
+        if field.kind == "share":
+            lowest = {field.name: 0.01 if field.bounds["min"] or "above" in field.bounds else 0}
+            assert faults_in(CONFIG, lowest | dict([field.is_of] if field.is_of else [])) == {}, "the slider's end"
     decay = {"weights": "posterior", "weights.posterior.decay": 0}
     assert faults_in(CONFIG, decay) == {"weights.posterior.decay": "Choose 1 to 100 %."}
     assert faults_in(CONFIG, {"combine": "best"}) == {"combine": "Choose one of these."}

@@ -27,7 +27,7 @@ class Sharpened(CombineRule):
         title="Sharpen below",
         description="Sharpens where the largest probability of the mean is below this.",
     )
-    temperature: float = Field(0.5, gt=0.01, le=1, title="Temperature", description="The lower, the sharper.")
+    temperature: float = Field(0.5, ge=0.01, le=1, title="Temperature", description="The lower, the sharper.")
 
     def __call__(self, probs_MU: torch.Tensor, weights_M: torch.Tensor) -> torch.Tensor:
         mean_U = weighted_sum(probs_MU, weights_M.tolist())
