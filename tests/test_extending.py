@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -140,19 +140,23 @@ def test_rules_of_ones_own_are_on_the_page(config: Config) -> None:
     assert "trimmed mean, least 0.02" in settings_in_words(config.settings_from(changes))
 
 
-def test_a_parameter_needs_no_bounds_on_the_page(config: Config) -> None:
+def test_parameters_of_any_kind_are_on_the_page(config: Config) -> None:
     @combine_rules.register("unbound", "Unbound", "Has parameters of many kinds.")
     class Unbound(LinearRule):
         bias: float = 0.0
         size: int = Field(3, le=5)
         heat: float = Field(1.0, gt=0.001)
         part: float = Field(0.3, ge=0.1, le=0.9)
+        kind: Literal[1, 2] = 1
 
     wanted = {"bias": "", "size": " of at most 5", "heat": " above 0.001", "part": " from 0.1 to 0.9"}
     cleared = {f"combine.unbound.{name}": None for name in wanted}
     faults = faults_in(config, {"combine": "unbound", **cleared})
     assert [fault.partition(" number")[2] for fault in faults.values()] == [f"{end}." for end in wanted.values()]
     assert all(said(fault, "de").startswith("Bitte eine ") for fault in faults.values())
+    for sent, params in (("1", {}), ("2", {"kind": 2})):  # as a radio button sends it
+        changes = changes_from(config, {"combine": "unbound", "combine.unbound.kind": sent})
+        assert changes.get("combine_params", {}) == params
 
 
 def test_a_back_end_of_ones_own_computes(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
@@ -114,7 +114,9 @@ def _params_from(values: dict[str, Any]) -> dict[str, dict[str, Any]]:
         value = values.pop(field_name)
         kind, rule, name = field_name.split(".")
         registry = REGISTRY_OF[kind]
-        if values[kind] == rule and value != _as_choice(registry.named(rule).model_fields[name].default):
+        param = registry.named(rule).model_fields[name]
+        value = next((one for one in get_args(param.annotation) if str(one) == value), value)  # of a `Literal`
+        if values[kind] == rule and value != _as_choice(param.default):
             chosen[registry.params_field][name] = value
     return chosen
 

@@ -51,7 +51,7 @@ class ChoiceField extends SettingField {
   }
 
   show(value) {
-    for (const input of this.inputs) input.checked = input.value === value;
+    for (const input of this.inputs) input.checked = input.value === String(value);
   }
 }
 
