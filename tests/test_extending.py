@@ -266,6 +266,12 @@ RULES = "from gac_app.decoding.rules import CombineRule, GateRule, LinearRule, c
             "class Needy(CombineRule):\n    size: int\n",
             "'size' needs a default",
         ),
+        (
+            f"from pydantic import Field\n{RULES}@combine_rules.register('needy', 'Needy', 'Makes its default.')\n"
+            "class Needy(CombineRule):\n    size: int = Field(default_factory=int)\n",
+            "'size' needs a default value",
+        ),
+        (f"{RULES}combine_rules.register('needy', 'Needy', '')(LinearRule)", "'needy' needs a sentence"),
         (f"{RULES}combine_rules.register('No name', 'x', 'y')(LinearRule)", "expected small letters"),
     ],
 )

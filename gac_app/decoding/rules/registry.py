@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import PydanticUndefined
 
 from gac_app.errors import ConfigError, GacError, RequestError, RuleError, SessionStopped, is_interrupt, place_of
 from gac_app.plugins import code_of, file_of, is_plugin
@@ -81,7 +82,8 @@ class Registry(dict[str, type[RuleT]]):
             ...         return probs_MU.prod(0)
 
         Raises:
-            ConfigError: the class is no rule of this kind, the name is taken, or a parameter has no default.
+            ConfigError: the class is no rule of this kind, the name is taken, a parameter has no default value, or
+                `about` is empty.
         """
 
         def add(rule: type[RuleT]) -> type[RuleT]:
@@ -91,8 +93,10 @@ class Registry(dict[str, type[RuleT]]):
                 raise ConfigError(f"plugins: {self.kind} {name!r} must be a subclass of {self._base.__name__}")
             if name in self and not (replace and is_plugin(self[name])):
                 raise ConfigError(f"plugins: there is a {self.kind} {name!r} already; name yours otherwise")
-            if needed := [key for key, field in rule.model_fields.items() if field.is_required()]:
-                raise ConfigError(f"plugins: {self.kind} {name!r}: the parameter {needed[0]!r} needs a default")
+            if needed := [key for key, field in rule.model_fields.items() if field.default is PydanticUndefined]:
+                raise ConfigError(f"plugins: {self.kind} {name!r}: the parameter {needed[0]!r} needs a default value")
+            if not about:
+                raise ConfigError(f"plugins: {self.kind} {name!r} needs a sentence about it")
             code_of(rule)  # now: its file may be edited while the members load
             rule.rule_name, rule.rule_label, rule.rule_about = name, label, about
             self[name] = rule
