@@ -85,11 +85,12 @@ def test_the_gates_choice_is_what_it_writes_alone(seed: int, how: dict[str, Any]
 
 
 def test_a_branch_to_a_merged_token_goes_on_with_its_weights() -> None:
-    """The trace shows the token's probability after merging, 0; the posterior learns from the one before."""
+    """The trace and the posterior have the token's own probability, not what merging leaves of it."""
     models = [FixedModel("a", {b" and": 0.9, b"e": 0.1}), FixedModel("b", {b" ": 0.2, b" and": 0.1, b"e": 0.7})]
     ensemble, how = ensemble_of(models, member=InlineMember), {"weights": "posterior"}
     steps, _ = decoded(ensemble, Branch(token=b" and"), **how)
-    assert [member.prob for member in steps[0].members] == [0, 0]
+    assert [member.prob for member in steps[0].members] == pytest.approx([0.9, 0.1])
+    assert [member.rank for member in steps[0].members] == [1, 3]
     again, _ = decoded(ensemble, Branch(stored(steps[:2])), **how)
     weights, weights_again = ([step.members[0].weight for step in found] for found in (steps, again))
     assert weights_again == pytest.approx(weights, abs=1e-4)

@@ -70,6 +70,11 @@ class Mixture:
     def is_conflict(self, token_id: int) -> bool:
         return any(token_id == ids.start for ids in self.conflicts)
 
+    def given(self, token_id: int) -> Mixture:
+        """For a token that need not be chosen: one that merges into a shorter one has its own probability."""
+        merges = any(token_id in ids[1:] for ids in self.conflicts)
+        return Mixture(self.distributions, self.weights, self._combiner) if merges else self
+
     # --- the choice
 
     def choose(self, sampler: Sampler) -> int:

@@ -145,7 +145,7 @@ class DecodingSession:
         Raises:
             MemberError, RuleError, ConstraintError.
         """
-        step = self._end_step(view, self._choose_and_feed(view, token_id))
+        step = self._end_step(*self._choose_and_feed(view, token_id))
         self._show(step)
         return step
 
@@ -165,9 +165,9 @@ class DecodingSession:
 
     def _look_choose_and_feed(self, forced: int | None, num_left: int = 0) -> tuple[StepView, dict[str, Any]]:
         """Both halves of a step, without the members that fail."""
-        return self._members.without_failing(lambda: (view := self.look(num_left), self._choose_and_feed(view, forced)))
+        return self._members.without_failing(lambda: self._choose_and_feed(self.look(num_left), forced))
 
-    def _choose_and_feed(self, view: StepView, forced: int | None) -> dict[str, Any]:
+    def _choose_and_feed(self, view: StepView, forced: int | None) -> tuple[StepView, dict[str, Any]]:
         """The second half. If choosing fails, the step is made again without the member that failed; once the token is
         noted, nothing may fail. Returns what the trace tells of it.
         """
@@ -179,6 +179,7 @@ class DecodingSession:
         # These may ask a server, and fail: before anything is noted, since the step is made again then.
         allowed = {name: step.distribution.masked(allowed_U) for name, step in view.asked.items()}
         if forced is not None:
+            view = replace(view, mixture=view.mixture.given(forced))
             view.mixture.estimate.prob_of(forced)
         rules.sampler.note(token_id)
         partial, evidence = self._members.without_failing(lambda: self._meaning_of(token_id, view, allowed))
@@ -186,7 +187,7 @@ class DecodingSession:
         rules.weights.learn(evidence, is_shared=is_shared)
         is_drafted, drafted_by = speculator.has_drafted(token_id), speculator.drafted_by
         spellings = self._members.feed(token_id, partial)
-        return {
+        return view, {
             "token_id": token_id,
             "spellings": spellings,
             "dropped": self._members.dropped,
