@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from gac_app.errors import VocabularyError
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer
 
 SPACE_MARK = "▁"
+GUARD = "\x01"  # a character that no longer token contains
 HARD_STRINGS = (
     "Hello, world! It's 12.5 % of 3,000.",
     " leading, trailing and  runs   of    spaces ",
@@ -36,7 +38,7 @@ class TextEncoder:
     """A tokenizer's ids of plain text; control tokens are recognised only where asked for. Thread-safe.
 
     The tokenizer is changed so that decoding gives back exactly what was encoded: no Unicode normalisation, no leading
-    space.
+    space but a template's own.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
@@ -50,16 +52,26 @@ class TextEncoder:
 
     def __call__(self, text: str, recognise_control: bool = False) -> list[int]:
         """Ids of `text`, none added. Lone surrogates are read as question marks."""
-        text = _without_surrogates(text)
-        if not self._mark_ids:
-            return list(self._encode(text, recognise_control).ids)
-        ids: list[int] = []
-        for index, piece in enumerate(text.split(SPACE_MARK)):
-            ids += (self._mark_ids if index else []) + self._encode(piece, recognise_control).ids
+        text, ids = _without_surrogates(text), list[int]()
+        for index, piece in enumerate(text.split(SPACE_MARK) if self._mark_ids else [text]):
+            ids += (self._mark_ids if index else []) + self._ids_of(piece, recognise_control)
         return ids
 
-    def _encode(self, text: str, recognise_control: bool, is_document: bool = False) -> Encoding:
-        tokenizer = self._own if is_document else self._literal
+    def _ids_of(self, text: str, recognise_control: bool) -> list[int]:
+        if not (recognise_control and self._space_and_guard):
+            return list(self._encode(self._literal, text, recognise_control).ids)
+        # A template was trained with the tokenizer's own spaces, such as one after each control token.
+        return list(self._encode(self._own, GUARD + text, recognise_control).ids[len(self._space_and_guard) :])
+
+    @cached_property
+    def _space_and_guard(self) -> list[int]:
+        """The ids to cut off a text that follows no other; none if the tokenizer puts no space first."""
+        own, literal = (list(self._encode(tokenizer, GUARD).ids) for tokenizer in (self._own, self._literal))
+        return own if own != literal else []
+
+    def _encode(
+        self, tokenizer: Tokenizer, text: str, recognise_control: bool = False, is_document: bool = False
+    ) -> Encoding:
         with self._lock:  # these are state of the tokenizer, not arguments
             tokenizer.encode_special_tokens = not recognise_control
             tokenizer.no_truncation()  # set by some files, and by transformers, which leaves what its last call set
@@ -73,7 +85,7 @@ class TextEncoder:
         """
         if not text:  # none of its ids tells where end tokens would begin
             return list(self.bos_ids)
-        encoding = self._encode(_without_surrogates(text), recognise_control=False, is_document=True)
+        encoding = self._encode(self._own, _without_surrogates(text), is_document=True)
         is_added = encoding.special_tokens_mask
         start = is_added.index(0) if 0 in is_added else len(is_added)
         end = len(is_added) - is_added[::-1].index(0) if 0 in is_added else start  # end tokens are left out

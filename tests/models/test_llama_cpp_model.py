@@ -67,6 +67,8 @@ def test_model_and_tokeniser_are_those_of_transformers(directory: Path, small: L
     assert small.vocabulary.token_bytes[:num_tokens] == other.vocabulary.token_bytes[:num_tokens]
     for text in HARD_STRINGS:
         assert small.vocabulary.encode(text) == other.vocabulary.encode(text)
+        template = f"{text}<|im_end|>{text}<eos>{text}"
+        assert small.encode_control(template) == other.encode_control(template)
     for text in ("The capital of France is", "Café naïve"):
         assert small.encode_raw(text) == other.encode_raw(text)
     ids = small.encode_raw("The capital of France is")

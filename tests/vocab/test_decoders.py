@@ -109,6 +109,9 @@ def test_a_document_begins_by_the_tokenizers_own_rules() -> None:
     assert vocabulary.decode(encode.document("the")) == b" the"
     assert vocabulary.decode(encode("the")) == b"the"
     assert 2 not in encode("the"), "no document"
+    template = "<bos>the<eos> the<eos>"
+    assert encode(template, recognise_control=True) == tokenizer.encode(template, add_special_tokens=False).ids
+    assert encode("the", recognise_control=True) == encode("the")
 
 
 def test_a_document_is_kept_as_far_as_asked_without_its_end() -> None:

@@ -15,12 +15,11 @@ from gac_app.models.base import Model, ModelFacts
 from gac_app.models.chat import ChatFormat
 from gac_app.models.llama_cpp.library import library, load_weights
 from gac_app.models.message import Message
-from gac_app.vocab.decoders import SPACE_MARK, check_round_trip
+from gac_app.vocab.decoders import GUARD, SPACE_MARK, check_round_trip
 from gac_app.vocab.tokens import MemberVocabulary, bytes_of
 
 _ATTR_CONTROL, _ATTR_USER_DEFINED, _ATTR_BYTE = 8, 16, 32  # enum llama_token_attr, bits
 _MAX_TOKEN_BYTES = 1 << 16
-_GUARD = "\x01"  # a character that no longer token contains
 DEFAULT_CONTEXT_LENGTH = 4096
 _MOST_BYTES = 256  # of a field's text
 
@@ -104,13 +103,13 @@ class LlamaCppTokenizer:
         """Ids without the space that some SentencePiece models put before every text."""
         if not text or not self._space_and_guard:
             return self._tokenize(text, recognise_control)
-        return self._tokenize(_GUARD + text, recognise_control)[len(self._space_and_guard) :]
+        return self._tokenize(GUARD + text, recognise_control)[len(self._space_and_guard) :]
 
     @cached_property
     def _space_and_guard(self) -> list[int]:
         """The ids to cut off so that a text is left unchanged; none if the model puts no space first."""
-        ids = self._tokenize(_GUARD, recognise_control=False)
-        return ids if self.vocabulary.decode(ids) == b" " + _GUARD.encode() else []
+        ids = self._tokenize(GUARD, recognise_control=False)
+        return ids if self.vocabulary.decode(ids) == b" " + GUARD.encode() else []
 
     @cached_property
     def _mark_ids(self) -> list[int]:
