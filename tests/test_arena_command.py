@@ -118,6 +118,7 @@ def test_play_stores_votes_by_reference_once_and_apart(
     board = json.loads(run("arena", "play", *options))
     assert board["num_votes"] == 3 * 6
     assert board["num_sessions"] == 3
+    monkeypatch.setenv("GAC_PORT", "8000")  # answers nothing
     assert json.loads(run("arena", "play", *options))["num_votes"] == 3 * 6
     assert run("export", "--format", "arena-rank", "--config", str(config)) == ""
     reference = run("export", "--format", "arena-rank", "--source", "reference", "--config", str(config))

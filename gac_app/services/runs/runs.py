@@ -6,7 +6,6 @@ trusted.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -14,6 +13,7 @@ from typing import Any
 
 from gac_app.config import MAX_PROMPT_CHARS, Config
 from gac_app.errors import Phrase, RequestError, too_long
+from gac_app.evaluation.running import digest_of, facts_of_members
 from gac_app.services.members import Members
 from gac_app.services.mirror.consent import Consents
 from gac_app.services.mirror.mirror import Mirror
@@ -280,8 +280,10 @@ class RunService:
 
 
 def config_hash_of(config: Config) -> str:
-    """Identifies the configuration of a result."""
-    return hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:16]
+    """Identifies what of the configuration answers: no port, key or limit, nor what a release adds of that kind."""
+    answering: dict[str, Any] = dict.fromkeys(("settings", "control_tokens", "plugins"), True)
+    answering["arena"] = {"contestants", "temperature"}
+    return digest_of([facts_of_members(config), config.model_dump(mode="json", include=answering)])[:16]
 
 
 def checked_prompt(prompt: str) -> str:

@@ -16,9 +16,9 @@ from gac_app.decoding.trace.serialise import step_from_json, step_to_json
 from gac_app.errors import RequestError
 from gac_app.models.message import Message
 from gac_app.services.runs.history import MAX_NAME_CHARS
-from gac_app.services.runs.runs import RunService
+from gac_app.services.runs.runs import RunService, config_hash_of
 from gac_app.storage import HistoryFilter, RunStatus
-from tests.fakes import WAIT_S, FakeModel, Fault
+from tests.fakes import WAIT_S, FakeModel, Fault, config_of
 from tests.services.house import (
     ALICE,
     LONG,
@@ -216,3 +216,11 @@ def test_a_conversation_s_name_is_trimmed_and_has_a_limit(service: RunService) -
         assert [one.name for one in service.history.conversations(ALICE, HistoryFilter())] == [kept]
     with pytest.raises(RequestError, match="121 characters are too many: at most 120"):
         service.history.name_conversation(ALICE, conversation_id, "n" * (MAX_NAME_CHARS + 1))
+
+
+def test_the_configuration_s_hash_is_of_what_answers() -> None:
+    fields = [{}, {"settings": {"threshold": 0.6}}, {"control_tokens": "keep"}, {"arena": {"temperature": 0.5}}]
+    configs = [config_of("ac"), *(config_of("ab", **one) for one in fields)]
+    assert len(set(map(config_hash_of, configs))) == len(configs)
+    same = config_of("ab", server={"port": 8000}, arena={"max_per_hour": 5}, database_url="sqlite:///elsewhere.db")
+    assert config_hash_of(same) == config_hash_of(config_of("ab"))
