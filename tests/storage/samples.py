@@ -4,18 +4,12 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from gac_app.decoding.trace.events import (
-    Candidate,
-    FinishedEvent,
-    FinishReason,
-    MemberTrace,
-    MemberUsage,
-    StepTrace,
-    TokenEvent,
-)
+from gac_app.decoding import trace
+from gac_app.decoding.trace import FinishedEvent, FinishReason, MemberUsage, TokenEvent
 from gac_app.storage import AnswerRecord, ConversationSummary, HistoryFilter, NewRun, RunStatus, RunSummary, Store
 
 ALICE = "alice-0123456789abcdef"
@@ -28,26 +22,20 @@ def new_id() -> str:
 
 
 def new_run(prompt: str = "Why is the sky blue?", visitor_key: str = ALICE, **changes: Any) -> NewRun:
-    fields: dict[str, Any] = {
-        "run_id": new_id(),
-        "visitor_key": visitor_key,
-        "conversation_id": new_id(),
-        "prompt": prompt,
-        "settings": {"mode": "gate", "seed": 7, "stop": ["\n\n"]},
-        "member_names": MEMBERS,
-        "config_hash": "c0ffee",
-        "versions": {"torch": "2.9"},
-    }
-    return NewRun(**{**fields, **changes})
+    run = NewRun(
+        run_id=new_id(), visitor_key=visitor_key, conversation_id=new_id(), prompt=prompt, member_names=MEMBERS,
+        settings={"mode": "gate", "seed": 7, "stop": ["\n\n"]}, config_hash="c0ffee", versions={"torch": "2.9"},
+    )  # fmt: skip
+    return replace(run, **changes)
 
 
 def token_event(text: str = "Blue", position: int = 0, *, is_ensembled: bool = True) -> TokenEvent:
     token = text.encode("utf-8", "surrogatepass")
-    top = (Candidate(17, token, 0.75), Candidate(3, b"", 0.125))
+    top = (trace.Candidate(17, token, 0.75), trace.Candidate(3, b"", 0.125))
     taking_part = MEMBERS if is_ensembled else MEMBERS[:1]
-    traces = tuple(MemberTrace(name, 1 / len(taking_part), 0.75, 1, top, 4, 0.015625) for name in taking_part)
+    traces = tuple(trace.MemberTrace(name, 1 / len(taking_part), 0.75, 1, top, 4, 0.015625) for name in taking_part)
     spelling: dict[str, tuple[bytes, ...]] = {"Gemma": (token[:1], token[1:])}
-    step = StepTrace(position, 17, token, 0.75, top, 0.375, is_ensembled, "Smol", traces, spelling, ("Third",))
+    step = trace.StepTrace(position, 17, token, 0.75, top, 0.375, is_ensembled, "Smol", traces, spelling, ("Third",))
     return TokenEvent(text, step)
 
 
@@ -55,45 +43,21 @@ def answer(
     text: str = "Blue", system: str = "ensemble", *, events: Sequence[TokenEvent] = (), **changes: Any
 ) -> AnswerRecord:
     """`changes` are of how it finished."""
-    fields: dict[str, Any] = {
-        "reason": FinishReason.STOP,
-        "num_tokens": 2,
-        "num_ensembled": 1,
-        "ttft_s": 0.25,
-        "seconds": 1.5,
-        "members": {"Smol": MemberUsage(2, 9, 0.5), "Gemma": MemberUsage(1, 8, 0.25)},
-        "digest": "3f9a2c8100000000",
-        "is_reproducible": True,
-    }
-    return AnswerRecord(
-        system=system,
-        is_ensemble=system == "ensemble",
-        finished=FinishedEvent(text=text, **{**fields, **changes}),
-        events=events or (token_event(text), token_event("", 1, is_ensembled=False)),
-    )
+    usage = {"Smol": MemberUsage(2, 9, 0.5), "Gemma": MemberUsage(1, 8, 0.25)}
+    end = FinishedEvent(FinishReason.STOP, text, 2, 1, 0.25, 1.5, usage, "", "3f9a2c8100000000", True)
+    events = events or (token_event(text), token_event("", 1, is_ensembled=False))
+    finished = replace(end, **changes)
+    return AnswerRecord(system=system, is_ensemble=system == "ensemble", finished=finished, events=events)
 
 
 def summary(**changes: Any) -> RunSummary:
-    """A line of the history."""
-    fields: dict[str, Any] = {
-        "run_id": "r1",
-        "conversation_id": "c1",
-        "prompt": "Why?",
-        "settings": {"mode": "gate"},
-        "member_names": ("a", "b"),
-        "status": RunStatus.FINISHED,
-        "position": 0,
-        "created_at": datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
-        "outcome": "tie",
-        "is_shared": True,
-        "num_answers": 3,
-        "excerpt": "Because",
-        "num_tokens": 20,
-        "num_ensembled": 7,
-        "branch_position": 4,
-        "swap": (b" x", b"y\n"),
-    }
-    return RunSummary(**{**fields, **changes})
+    line = RunSummary(
+        run_id="r1", conversation_id="c1", prompt="Why?", settings={"mode": "gate"}, member_names=("a", "b"),
+        status=RunStatus.FINISHED, position=0, created_at=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), outcome="tie",
+        is_shared=True, num_answers=3, excerpt="Because", num_tokens=20, num_ensembled=7, branch_position=4,
+        swap=(b" x", b"y\n"),
+    )  # fmt: skip
+    return replace(line, **changes)
 
 
 def listed(store: Store, visitor_key: str = ALICE, search: str = "") -> list[RunSummary]:

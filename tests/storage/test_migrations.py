@@ -50,9 +50,7 @@ def schema_of(path: Path) -> set[tuple[str, ...]]:
     """
     found = sql(path, "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL")
     own = [row for row in found if row[0] not in ("alembic_version", "sqlite_sequence")]
-    return {
-        (name, *sorted(" ".join(statement.split()).removesuffix(")").strip().split(", "))) for name, statement in own
-    }
+    return {(name, *sorted(" ".join(made.split()).removesuffix(")").strip().split(", "))) for name, made in own}
 
 
 def begin_with_rows(path: Path) -> None:
@@ -83,8 +81,7 @@ def rows_of(path: Path) -> dict[str, list[object]]:
 
 
 def test_migrations_make_the_tables_that_the_code_knows(url: str, path: Path, tmp_path: Path) -> None:
-    with closing(sqlite3.connect(path)) as first:
-        first.executescript(FIRST_SCHEMA.read_text())
+    begin_with_rows(path)
     assert current_revision(url) == "0001"
     upgrade(url)
     migrated, wanted = create_engine(url), create_engine(f"sqlite:///{tmp_path / 'wanted.db'}")

@@ -169,9 +169,6 @@ def test_keys_are_compared_in_constant_time() -> None:
                 assert not any(secret.fullmatch(ast.unparse(side)) for side in sides), f"{path}: {ast.unparse(node)}"
 
 
-# --- exports
-
-
 def test_everything_is_exported_and_nobody_is_named(store: Store, path: Path) -> None:
     run, other = new_run("erste Frage"), new_run("second", visitor_key=BOB)
     record = answer("Bläulich")

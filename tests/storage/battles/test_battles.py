@@ -23,18 +23,11 @@ VOTE = NewJudgement(position=0, kind="vote", outcome="left", facts={"turn": 1, "
 
 
 def new_battle(visitor_key: str = ALICE, **changes: Any) -> NewBattle:
-    fields: dict[str, Any] = {
-        "battle_id": new_id(),
-        "visitor_key": visitor_key,
-        "left": "Smol",
-        "right": "gate",
-        "body": BODY,
-        "origin": "people",
-        "is_blind": True,
-        "language": "en",
-        "config_hash": "c0ffee",
-    }
-    return NewBattle(**{**fields, **changes})
+    battle = NewBattle(
+        battle_id=new_id(), visitor_key=visitor_key, left="Smol", right="gate", body=BODY, origin="people",
+        is_blind=True, language="en", config_hash="c0ffee",
+    )  # fmt: skip
+    return replace(battle, **changes)
 
 
 def judged(store: Store, visitor_key: str = ALICE, **changes: Any) -> NewBattle:

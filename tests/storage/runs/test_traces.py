@@ -12,15 +12,7 @@ from gac_app.decoding.trace.events import StepOutline, TokenEvent
 from gac_app.decoding.trace.serialise import outline_from_json, outline_to_json, token_to_json
 from gac_app.errors import DamagedError
 from gac_app.storage.runs import traces
-from gac_app.storage.runs.traces import (
-    OUTLINED,
-    LazySequence,
-    StoredSteps,
-    packed,
-    stored_events,
-    stored_outline,
-    unpack_json,
-)
+from gac_app.storage.runs.traces import OUTLINED, LazySequence, packed, stored_events, stored_outline
 from tests.storage.samples import token_event
 
 
@@ -28,7 +20,7 @@ def events_of(num_steps: int) -> list[TokenEvent]:
     return [token_event(f"word {position} ", position, is_ensembled=position % 3 == 0) for position in range(num_steps)]
 
 
-def steps_in(data: bytes) -> StoredSteps[TokenEvent]:
+def steps_in(data: bytes) -> traces.StoredSteps[TokenEvent]:
     return stored_events(lambda: data)
 
 
@@ -42,7 +34,7 @@ def test_all_steps_come_back(num_steps: int) -> None:
     assert [stored[-1 - position] for position in range(num_steps)] == events[::-1]
     with pytest.raises(IndexError):
         stored[num_steps]
-    assert unpack_json(data) == [token_to_json(event) for event in events]
+    assert traces.unpack_json(data) == [token_to_json(event) for event in events]
 
 
 @pytest.mark.parametrize("num_steps", [0, 1, OUTLINED, 2 * OUTLINED + 3])
@@ -64,18 +56,11 @@ def test_a_piece_of_a_long_outline_reads_one_part(monkeypatch: pytest.MonkeyPatc
     assert len(data) < len(steps) / 4
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"text": "", "token": b"\xc3"},  # half a character
-        {"text": "", "token": b""},
-        {"is_forced": True, "is_partial": True},
-        {"is_ensembled": True, "is_drawn": True, "winner": ""},
-        {"prob": 0.123456, "gate_confidence": 1.0},
-        {"gate_choice": "é".encode()},
-        {"gate_choice": b""},
-    ],
-)
+@pytest.mark.parametrize("changes", [
+    {"text": "", "token": b""}, {"text": "", "token": b"\xc3"},  # half a character
+    {"is_ensembled": True, "is_drawn": True, "winner": ""}, {"is_forced": True, "is_partial": True},
+    {"prob": 0.123456, "gate_confidence": 1.0}, {"gate_choice": "é".encode()}, {"gate_choice": b""},
+])  # fmt: skip
 def test_every_value_of_an_outline_is_written(changes: dict[str, object]) -> None:
     plain = StepOutline("é", "é".encode(), False, False, False, False, "Smol", 0.5, 0.25)
     outline = plain._replace(**changes)  # type: ignore[arg-type]
