@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -74,33 +74,20 @@ class FakeEnsemble:
             said = self.says[key]
             if isinstance(said, Exception):
                 raise said
-            is_failure = isinstance(said, FinishReason)  # itself a kind of str
-            yield FinishedEvent(
-                reason=FinishReason(said) if is_failure else FinishReason.STOP,
-                text=" Rome" if is_failure else said,
-                num_tokens=4,
-                num_ensembled=1,
-                ttft_s=0.5,
-                seconds=2.0,
-                members={"a": MemberUsage(4, 20, 1.0), "b": MemberUsage(1, 20, 0.25)},
-                detail="b: broke" if is_failure else "",
-            )
+            usage = {"a": MemberUsage(4, 20, 1.0), "b": MemberUsage(1, 20, 0.25)}
+            if isinstance(said, FinishReason):  # itself a kind of str
+                yield FinishedEvent(FinishReason(said), " Rome", 4, 1, 0.5, 2.0, usage, "b: broke")
+            else:
+                yield FinishedEvent(FinishReason.STOP, said, 4, 1, 0.5, 2.0, usage)
 
     def score(
-        self,
-        prompt: str,
-        continuations: Sequence[str],
-        settings: Settings,
-        *,
-        alone: str | None,
-        raw: bool,
-        namespace: str = "",
+        self, prompt: str, texts: list[str], settings: Settings, *, alone: str | None, raw: bool, namespace: str = ""
     ) -> list[Score]:
         self.raws.append(raw)
         self.namespaces.append(namespace)
         with self._call(prompt, alone, settings):
-            lengths = [len(text.encode()) for text in continuations]
-            bits = [self.bits[text] * length for text, length in zip(continuations, lengths, strict=True)]
+            lengths = [len(text.encode()) for text in texts]
+            bits = [self.bits[text] * length for text, length in zip(texts, lengths, strict=True)]
             return [Score(-0.6931471805599453 * b, n, 2, 1) for b, n in zip(bits, lengths, strict=True)]
 
     def forget(self, namespace: str) -> None:

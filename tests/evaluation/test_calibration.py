@@ -14,25 +14,12 @@ from hypothesis.extra import numpy as hnp
 from torchmetrics.functional.classification import binary_calibration_error, multiclass_calibration_error
 
 from gac_app.errors import GacError, RequestError
-from gac_app.evaluation.metrics.calibration import (
-    Bin,
-    ScoredChoices,
-    calibration_error,
-    calibration_of,
-    equal_width_bins,
-    fit_temperature,
-    scale_temperature,
-)
+from gac_app.evaluation.metrics import calibration as metric
+from gac_app.evaluation.metrics.calibration import Bin, ScoredChoices, calibration_of, scale_temperature
 from gac_app.evaluation.running.result_cache import Graded
 from gac_app.evaluation.running.systems import System
-from gac_app.evaluation.studies.calibration import (
-    SystemCalibration,
-    _plots,
-    _scaling,
-    _unfitted,
-    calibrate_systems,
-    check_choices,
-)
+from gac_app.evaluation.studies import calibration as study
+from gac_app.evaluation.studies.calibration import SystemCalibration, _plots, _scaling, _unfitted, calibrate_systems
 from gac_app.evaluation.tasks.questions import Question
 from gac_app.evaluation.tasks.task import Task
 
@@ -64,10 +51,10 @@ def test_questions_may_have_different_numbers_of_choices() -> None:
 
 def test_exactly_one_has_a_bin_of_its_own() -> None:
     confidences_N, hits_N = np.array([1.0, 0.97, 0.96]), np.array([1, 0, 1])
-    bins = equal_width_bins(confidences_N, hits_N)
+    bins = metric.equal_width_bins(confidences_N, hits_N)
     assert bins == [Bin(2, pytest.approx(0.965), 0.5), Bin(1, 1.0, 1.0)]
     theirs = binary_calibration_error(torch.tensor(confidences_N), torch.tensor(hits_N), n_bins=15)
-    assert calibration_error(bins) == pytest.approx(float(theirs), abs=1e-6)
+    assert metric.calibration_error(bins) == pytest.approx(float(theirs), abs=1e-6)
 
 
 def test_a_choice_that_cannot_be_said_keeps_all_figures_finite() -> None:
@@ -80,7 +67,7 @@ def test_a_choice_that_cannot_be_said_keeps_all_figures_finite() -> None:
 @given(LOGITS, st.integers(0, 5))
 def test_no_other_temperature_is_likelier(logits_NC: Any, seed: int) -> None:
     scored = _scored(logits_NC, seed)
-    best = calibration_of(scored, fit_temperature(scored)).nll
+    best = calibration_of(scored, metric.fit_temperature(scored)).nll
     for temperature in (0.02, 0.3, 1.0, 2.0, 20.0, 90.0):
         assert best <= calibration_of(scored, temperature).nll + 1e-9
 
@@ -120,10 +107,10 @@ def test_domains_asked_in_turn_are_in_both_halves() -> None:
 
 
 def test_what_has_no_choices_is_refused() -> None:
-    check_choices(TASK, QUESTIONS)
+    study.check_choices(TASK, QUESTIONS)
     with pytest.raises(RequestError, match="multiple choice"):
-        check_choices(TASK.model_copy(update={"kind": "generation"}), QUESTIONS)
+        study.check_choices(TASK.model_copy(update={"kind": "generation"}), QUESTIONS)
     with pytest.raises(RequestError, match="needs 'choices'"):
-        check_choices(TASK, [Question(id="1", question="?", answers=("x",))] * 2)
+        study.check_choices(TASK, [Question(id="1", question="?", answers=("x",))] * 2)
     with pytest.raises(RequestError, match="expected 2 or more"):
-        check_choices(TASK, QUESTIONS[:1])
+        study.check_choices(TASK, QUESTIONS[:1])

@@ -16,14 +16,8 @@ from gac_app.cli import app
 from gac_app.config import Config
 from gac_app.config_file import load_config
 from gac_app.errors import ConfigError, RequestError
-from gac_app.evaluation.metrics import holm, strength_advice
-from gac_app.evaluation.metrics.consistency import (
-    ConsistencyReport,
-    PrefixCounts,
-    _prefixes,
-    compare_vocabularies,
-    word_sets,
-)
+from gac_app.evaluation.metrics import compare_vocabularies, holm, strength_advice, word_sets
+from gac_app.evaluation.metrics.consistency import ConsistencyReport, PrefixCounts, _prefixes
 from gac_app.evaluation.metrics.permutation import share_saved
 from gac_app.evaluation.metrics.statistics import compare, wilson_interval
 from gac_app.vocab.tokens import MemberVocabulary
@@ -53,9 +47,6 @@ def test_corrected_p_values_by_hand() -> None:
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert holm([0.5, 0.7]) == [1.0, 1.0]
     assert holm([]) == []
-
-
-# --- the interval of bits saved
 
 
 @pytest.mark.slow

@@ -161,21 +161,16 @@ def test_where_nothing_spares_as_much_none_is_judged(folder: Path) -> None:
     assert "No setting of the grid had at most 1% of the steps ensembled" in (folder / "study.md").read_text()
 
 
-@pytest.mark.parametrize(
-    ("text", "why"),
-    [
-        ("about: x", "config: Field required"),
-        ("[", "not a study"),
-        (STUDY + "measure: bits-of-pairs\n", "there are no studies of pairs any more; remove this study"),
-        (STUDY + "effect: 0.5\n", "discordant: is less than the effect"),
-        (STUDY + "colour: red\n", "colour: unknown key"),
-        (STUDY + "parallel: 2\n", "duplicate key 'parallel'"),
-        (STUDY.replace("triviaqa", "arc_challenge"), "arc_challenge needs 'choices'"),
-        (STUDY.replace("every-step, gate@0.5", ""), "gates: Tuple should have at least 1 item"),
-        (STUDY + "systems: [vote]\n", "'vote' chooses among whole answers; expected systems that decode"),
-        (STUDY.replace("gate@0.5", "gate"), "unknown system 'gate'; expected alone:MEMBER"),
-    ],
-)
+@pytest.mark.parametrize(("text", "why"), [
+    ("about: x", "config: Field required"), ("[", "not a study"),
+    (STUDY + "measure: bits-of-pairs\n", "there are no studies of pairs any more; remove this study"),
+    (STUDY + "effect: 0.5\n", "discordant: is less than the effect"), (STUDY + "colour: red\n", "colour: unknown key"),
+    (STUDY + "parallel: 2\n", "duplicate key 'parallel'"),
+    (STUDY.replace("triviaqa", "arc_challenge"), "arc_challenge needs 'choices'"),
+    (STUDY.replace("every-step, gate@0.5", ""), "gates: Tuple should have at least 1 item"),
+    (STUDY + "systems: [vote]\n", "'vote' chooses among whole answers; expected systems that decode"),
+    (STUDY.replace("gate@0.5", "gate"), "unknown system 'gate'; expected alone:MEMBER"),
+])  # fmt: skip
 def test_a_faulty_study_is_refused(text: str, why: str, folder: Path) -> None:
     (folder / "study.yaml").write_text(text)
     assert why in why_refused(folder)
@@ -224,9 +219,7 @@ class Planned(FakeEnsemble):
         half, num_ensembled = PLANNED[alone or settings.threshold]
         asked = [one for part in self.parts for one in (part.development if half == "first" else part.held_out)]
         is_right = any(f"{question.question}\n" in prompt or f"{question.question}?\n" in prompt for question in asked)
-        yield FinishedEvent(
-            FinishReason.STOP, "white" if is_right else "red", 4, num_ensembled, ttft_s=0.5, seconds=2.0, members={}
-        )
+        yield FinishedEvent(FinishReason.STOP, "white" if is_right else "red", 4, num_ensembled, 0.5, 2.0, {})
 
 
 @pytest.mark.parametrize("sparing", [0.8, 0.1])
@@ -258,8 +251,6 @@ def test_the_cheapest_of_the_best_on_the_first_half_is_chosen(sparing: float, tm
     assert {len(scored.answers) for one in judged for scored in one.timed.values()} == {4}
     assert all(test.comparison.delta <= 0 for test in study.tests(judged) if test.setting.system.name == CHEAPEST)
 
-
-# --- the examples
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 RECIPE = EXAMPLES / "study-8b"

@@ -48,16 +48,11 @@ def test_the_front_holds_the_best_at_every_price(points: list[tuple[float, float
     assert all((a < c) == (b < d) for a, b in front for c, d in front), "more gain costs more"
 
 
-@pytest.mark.parametrize(
-    ("changes", "culprit"),
-    [
-        ({"gates": "c"}, "'c' is not a member"),
-        ({"thresholds": "2"}, "threshold"),
-        ({"thresholds": "0.2,half"}, "expected numbers with commas between"),
-        ({"thresholds": ","}, "at least one threshold"),
-        ({"options": "sideways"}, "unknown option 'sideways'"),
-    ],
-)
+@pytest.mark.parametrize(("changes", "culprit"), [
+    ({"gates": "c"}, "'c' is not a member"), ({"thresholds": "2"}, "threshold"),
+    ({"thresholds": "0.2,half"}, "expected numbers with commas between"),
+    ({"thresholds": ","}, "at least one threshold"), ({"options": "sideways"}, "unknown option 'sideways'"),
+])  # fmt: skip
 def test_what_cannot_be_swept_is_told(changes: dict[str, str], culprit: str) -> None:
     with pytest.raises(RequestError, match=culprit):
         Thresholds(**changes).curves(CONFIG)
@@ -105,9 +100,6 @@ def test_a_plot_that_cannot_be_written_is_refused_first(folder: Path) -> None:
     assert "answers" not in done.stderr
 
 
-# --- weights and numbers of members
-
-
 def test_halves_share_the_domains_and_stay_as_sets_grow() -> None:
     questions = [Question(id=f"{d}{n}", question="?", answers=("x",), domain=d) for d in "pqr" for n in range(6)]
     development, held_out = halves(first_of_each_domain(questions, 12))
@@ -143,20 +135,12 @@ def test_too_few_or_too_many_members_are_not_compared(names: list[str]) -> None:
         plan_scaling(config_of(names))
 
 
-# --- planted errors
-
-
-@pytest.mark.parametrize(
-    ("solution", "spoilt"),
-    [
-        ("Half of 48 is 48 / 2 = 24 clips. In all 72.", "Half of 48 is 48 / 2 = 25 clips."),
-        ("It costs 2 * 3 = $6.\nSo 7.", "It costs 2 * 3 = $7."),
-        ("There are 12 eggs and 3 hens", "There are 12 eggs and 4 hens"),
-        ("It weighs 1.5 kg. 7 of them.", ""),
-        ("None.", ""),
-        ("", ""),
-    ],
-)
+@pytest.mark.parametrize(("solution", "spoilt"), [
+    ("Half of 48 is 48 / 2 = 24 clips. In all 72.", "Half of 48 is 48 / 2 = 25 clips."),
+    ("It costs 2 * 3 = $6.\nSo 7.", "It costs 2 * 3 = $7."),
+    ("There are 12 eggs and 3 hens", "There are 12 eggs and 4 hens"), ("It weighs 1.5 kg. 7 of them.", ""),
+    ("None.", ""), ("", ""),
+])  # fmt: skip
 def test_a_sentence_is_spoilt_in_its_result(solution: str, spoilt: str) -> None:
     assert spoilt_sentence(solution) == spoilt
 

@@ -46,27 +46,16 @@ def test_a_name_says_the_settings(name: str, expected: dict[str, Any]) -> None:
     assert {key: settings[key] for key in expected} == expected
 
 
-@pytest.mark.parametrize(
-    ("name", "culprit"),
-    [
-        ("alone:c", "'c' is not a member"),
-        ("sometimes", "unknown system 'sometimes'"),
-        ("gate@half", "'half' is not a number"),
-        ("gate@7", "threshold"),
-        ("gate@0.5+gate=c", "'c' is not a member"),
-        ("every-step+magic", "unknown option 'magic'"),
-        ("every-step+top-p=half", "top_p"),
-        ("every-step+top-p=", "unknown option 'top-p='"),
-        ("every-step+unite+k=2.5", "combine_params.top_k"),
-        ("every-step+combine=best", "unknown combine rule 'best'"),
-        ("every-step+w=1", "a weight for each of a, b"),
-        ("every-step+w=0:0", "above 0"),
-        ("every-step+score", "needs a score"),
-        ("", "none is named"),
-        *((f"vote+{option}", "samples") for option in ("prefix", "samples=-1", "of=nobody")),
-        *((f"mbr+samples={number}", "samples") for number in ("x", "1.5", "65")),
-    ],
-)
+@pytest.mark.parametrize(("name", "culprit"), [
+    ("alone:c", "'c' is not a member"), ("sometimes", "unknown system 'sometimes'"),
+    ("gate@half", "'half' is not a number"), ("gate@7", "threshold"), ("gate@0.5+gate=c", "'c' is not a member"),
+    ("every-step+magic", "unknown option 'magic'"), ("every-step+top-p=half", "top_p"),
+    ("every-step+top-p=", "unknown option 'top-p='"), ("every-step+unite+k=2.5", "combine_params.top_k"),
+    ("every-step+combine=best", "unknown combine rule 'best'"), ("every-step+w=1", "a weight for each of a, b"),
+    ("every-step+w=0:0", "above 0"), ("every-step+score", "needs a score"), ("", "none is named"),
+    *((f"vote+{option}", "samples") for option in ("prefix", "samples=-1", "of=nobody")),
+    *((f"mbr+samples={number}", "samples") for number in ("x", "1.5", "65")),
+])  # fmt: skip
 def test_a_bad_name_is_told(name: str, culprit: str) -> None:
     with pytest.raises(RequestError, match=culprit):
         parse_systems(name, CONFIG)

@@ -113,22 +113,13 @@ def test_both_forms_are_read(tmp_path: Path) -> None:
     assert (second.id, second.choices, second.domain, second.is_choice) == ("line-3", ("up", "down"), "ways", True)
 
 
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        ("{", "line 1: Invalid JSON"),
-        ('["q"]', "line 1: "),
-        ('{"answers": ["4"]}', "line 1: question: Field required"),
-        ('{"question": "q"}', "line 1: Expected 'answers', or 'choices'"),
-        ('{"question": "q", "choices": ["x"], "answer": 1}', "line 1: Expected"),
-        ('{"question": "q", "choices": ["x"], "answer": "first"}', "line 1: answer"),
-        (
-            '{"id": 1, "question": "q", "answers": ["x"]}\n{"id": 1, "question": "r", "answers": ["x"]}',
-            "duplicate id '1'",
-        ),
-        ("", "no questions"),
-    ],
-)
+@pytest.mark.parametrize(("line", "message"), [
+    ("{", "line 1: Invalid JSON"), ('["q"]', "line 1: "), ('{"answers": ["4"]}', "line 1: question: Field required"),
+    ('{"question": "q"}', "line 1: Expected 'answers', or 'choices'"),
+    ('{"question": "q", "choices": ["x"], "answer": 1}', "line 1: Expected"),
+    ('{"question": "q", "choices": ["x"], "answer": "first"}', "line 1: answer"),
+    ("", "no questions"), ('{"id": 1, "question": "q", "answers": ["x"]}\n' * 2, "duplicate id '1'"),
+])  # fmt: skip
 def test_a_bad_line_is_named(tmp_path: Path, line: str, message: str) -> None:
     with pytest.raises(RequestError, match=message):
         read_questions(_file(tmp_path, line))
@@ -200,21 +191,14 @@ def test_a_question_in_a_chat_and_its_right_answer() -> None:
     assert not Question(question="?", choices=("a",), answer=1).is_choice
 
 
-# --- prompts of a batch
-
-
-@pytest.mark.parametrize(
-    ("text", "prompts"),
-    [
-        ("One?\n\n  Two, three?  \n", ["One?", "Two, three?"]),
-        ('{"prompt": "One?\\nMore"}\n{"question": "Two?", "id": 3}\n"Three?"', ["One?\nMore", "Two?", "Three?"]),
-        ('id,prompt\n1,"One, two\nthree?"\n2,\n3,Four?,,\n', ["One, two\nthree?", "Four?"]),
-        (' id, prompt \n1, "One, two?"\n2, Three?', ["One, two?", "Three?"]),
-        ('a,"b,prompt"\nOne?', ['a,"b,prompt"', "One?"]),
-        ("مرحبا؟\n日本語？", ["مرحبا؟", "日本語？"]),
-        ("Which, of these?\nAnd that?", ["Which, of these?", "And that?"]),
-    ],
-)
+@pytest.mark.parametrize(("text", "prompts"), [
+    ("One?\n\n  Two, three?  \n", ["One?", "Two, three?"]),
+    ('{"prompt": "One?\\nMore"}\n{"question": "Two?", "id": 3}\n"Three?"', ["One?\nMore", "Two?", "Three?"]),
+    ('id,prompt\n1,"One, two\nthree?"\n2,\n3,Four?,,\n', ["One, two\nthree?", "Four?"]),
+    (' id, prompt \n1, "One, two?"\n2, Three?', ["One, two?", "Three?"]),
+    ('a,"b,prompt"\nOne?', ['a,"b,prompt"', "One?"]), ("مرحبا؟\n日本語？", ["مرحبا؟", "日本語？"]),
+    ("Which, of these?\nAnd that?", ["Which, of these?", "And that?"]),
+])  # fmt: skip
 def test_lines_json_and_csv_are_read(text: str, prompts: list[str]) -> None:
     assert parse_prompts(text, 10) == prompts
 
