@@ -50,9 +50,7 @@ def test_votes_between_two_newcomers_leave_the_others_rated() -> None:
     assert [line.rating for line in whole.standings[:3]] == [line.rating for line in board(old).standings]
     assert rated(board([*old, *rows(("d", "e", 9))], "de")) == "de", "today's come first"
     assert rated(board([*old, *rows(("d", "e", 4))], "de")) == "abc", "once they have enough votes"
-    assert rated(board([*old, *rows(("d", "e", 60), ("e", "d", 60))], "abde")) == "de", (
-        "of equals, those with most votes"
-    )
+    assert rated(board([*old, *rows(("d", "e", 60), ("e", "d", 60))], "abde")) == "de", "of equals, most votes"
 
 
 def test_who_is_listed_and_who_is_rated() -> None:
@@ -73,35 +71,18 @@ def test_who_is_listed_and_who_is_rated() -> None:
 
 def test_filters() -> None:
     plain = row("a", "b", turn=1, left={"chars": 100}, right={"chars": 900})
-    votes = votes_of(
-        [
-            plain,
-            row("a", "b", turn=3, left={"chars": 3000}, right={"chars": 10}),
-            row("a", "b", flags=["fast"]),
-            plain._replace(language="de"),
-            plain._replace(config_hash="d"),
-            plain._replace(voted_s=(AT + timedelta(days=1)).timestamp()),
-            plain._replace(origin="compare"),
-            plain._replace(origin="reference"),
-        ]
-    )
+    others: list[dict[str, Any]] = [{"language": "de"}, {"config_hash": "d"}, {"origin": "compare"}]
+    others += [{"origin": "reference"}, {"voted_s": (AT + timedelta(days=1)).timestamp()}]
+    several = row("a", "b", turn=3, left={"chars": 3000}, right={"chars": 10})
+    votes = votes_of([plain, several, row("a", "b", flags=["fast"]), *(plain._replace(**one) for one in others)])
     for wanted, num in (
-        (VoteFilter(), 5),
-        (VoteFilter(has_flagged=True), 6),
-        (VoteFilter(source="reference"), 1),
-        (VoteFilter(language="de"), 1),
-        (VoteFilter(language="fr"), 0),
-        (VoteFilter(config_hash="d"), 1),
-        (VoteFilter(turns="several"), 1),
-        (VoteFilter(turns="one"), 4),
-        (VoteFilter(min_chars=3000), 1),
-        (VoteFilter(min_chars=3001), 0),
-        (VoteFilter(max_chars=900), 4),
-        (VoteFilter(max_chars=899), 0),
-        (VoteFilter(since=AT), 5),
-        (VoteFilter(before=AT), 0),
-        (VoteFilter(before=AT + timedelta(seconds=1)), 4),
-    ):
+        (VoteFilter(), 5), (VoteFilter(has_flagged=True), 6), (VoteFilter(source="reference"), 1),
+        (VoteFilter(language="de"), 1), (VoteFilter(language="fr"), 0), (VoteFilter(config_hash="d"), 1),
+        (VoteFilter(turns="several"), 1), (VoteFilter(turns="one"), 4),
+        (VoteFilter(min_chars=3000), 1), (VoteFilter(min_chars=3001), 0),
+        (VoteFilter(max_chars=900), 4), (VoteFilter(max_chars=899), 0),
+        (VoteFilter(since=AT), 5), (VoteFilter(before=AT), 0), (VoteFilter(before=AT + timedelta(seconds=1)), 4),
+    ):  # fmt: skip
         assert len(votes.filtered(wanted)) == num, wanted
 
 

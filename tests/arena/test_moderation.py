@@ -9,17 +9,7 @@ from typing import Any
 import pytest
 
 from gac_app.arena import moderation
-from gac_app.arena.moderation import (
-    ADDRESS_BURST_VOTES,
-    BURST_VOTES,
-    SAME_PROMPT_ADDRESSES,
-    SAME_PROMPT_VOTES,
-    SURPRISE,
-    Cast,
-    Flag,
-    Moderator,
-    surprise,
-)
+from gac_app.arena.moderation import SAME_PROMPT_ADDRESSES, SAME_PROMPT_VOTES, Cast, Flag, Moderator, surprise
 from tests.clocks import HandClock
 
 
@@ -45,7 +35,7 @@ def test_odd_votes_of_a_visitor_are_flagged(moderator: Moderator, clock: HandClo
     assert moderator.flags(cast(owner="other")) == []
     moderator.undone(cast())
     assert moderator.flags(cast()) == ["duplicate"], "two others stand"
-    for number in range(BURST_VOTES - 4):
+    for number in range(moderation.BURST_VOTES - 4):
         assert moderator.flags(cast(f"{number}")) == []
     assert moderator.flags(cast("eleven")) == ["burst"]
     clock.now += 61
@@ -91,7 +81,7 @@ def test_one_prompt_from_many_addresses(moderator: Moderator, clock: HandClock) 
 
 
 def test_a_burst_of_many_visitors_behind_one_address(moderator: Moderator, clock: HandClock) -> None:
-    for at in range(ADDRESS_BURST_VOTES):
+    for at in range(moderation.ADDRESS_BURST_VOTES):
         score = float(at % 2)
         assert moderator.flags(cast(f"{at}", f"{at}", "school", left_score=score)) == []
     assert moderator.flags(cast("late", "late", "school")) == ["burst"]
@@ -133,7 +123,7 @@ def test_votes_as_the_ratings_predict_are_no_agreement(moderator: Moderator) -> 
     """Whom nineteen of twenty prefer elsewhere too may win all of 200 votes."""
     for at in range(200):
         assert "agreement" not in moderator.flags(cast(f"{at}", f"{at}", "home", left_odds=0.95))
-    assert surprise(200, 200, 190) < SURPRISE
+    assert surprise(200, 200, 190) < moderation.SURPRISE
 
 
 def test_chance_hardly_ever_looks_like_agreement() -> None:

@@ -22,9 +22,7 @@ def bench_of(tmp_path: Path) -> Iterator[BenchOf]:
             config = config_of([model.name for model in models])
             bench = Workbench(tmp_path / "none.yaml", config, is_quick=True)
             bench.num_tokens = num_tokens
-            bench.__dict__["ensemble"] = opened.enter_context(
-                closing(ensemble_of(models, config))
-            )  # in place of its own
+            bench.__dict__["ensemble"] = opened.enter_context(closing(ensemble_of(models, config)))  # not its own
             return bench
 
         yield make

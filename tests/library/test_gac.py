@@ -16,22 +16,13 @@ from unittest.mock import patch
 import pytest
 import torch
 
-from gac_app import (
-    BusyError,
-    ConstraintError,
-    FinishReason,
-    Gac,
-    GacError,
-    MemberError,
-    Message,
-    RequestError,
-    Settings,
-)
+from gac_app import BusyError, ConstraintError, FinishReason, Gac, GacError, MemberError, Message, RequestError
 from gac_app.config import Config
 from gac_app.decoding.member import InlineMember
 from gac_app.executors.threads import ThreadMember
 from gac_app.loading import unite
 from gac_app.models.sequence import LOCAL
+from gac_app.settings import Settings
 from tests.fakes import SOON_S, WAIT_S, FakeModel, Fault, config_of, ensemble_of, in_worker
 
 SETTINGS = {"mode": "every-step", "max_new_tokens": 6, "gate": "a"}
@@ -192,9 +183,6 @@ def test_a_cancelled_answer_gives_its_place_back() -> None:
         asyncio.run(cancelled())
 
 
-# --- step by step
-
-
 @pytest.mark.parametrize("how", [{}, {"temperature": 1.0, "seed": 3, "mode": "gate", "threshold": 0.9}])
 def test_steps_are_those_of_the_answer(gac: Gac, how: dict[str, Any]) -> None:
     with gac.decode("Hello", **how) as decoding:
@@ -304,9 +292,6 @@ def test_a_thread_does_not_wait_for_its_own_streams(gac: Gac) -> None:
         pool.submit(next, streams[0]).result()  # from here on that thread may end it at any time
         pool.submit(list, streams[0])
         assert gac.answer("Hello").text
-
-
-# --- its end
 
 
 def test_an_ensemble_that_nobody_has_is_closed() -> None:

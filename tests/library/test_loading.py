@@ -102,21 +102,16 @@ def test_a_configuration_keeps_its_views_and_plug_ins() -> None:
         assert config.plugins == ("/own.py", "/given.py")
 
 
-@pytest.mark.parametrize(
-    ("source", "told"),
-    [
-        ([7], "members: got int; expected a source"),
-        ([("a", "b")], r"members: got \(str, str\); expected a causal language model"),
-        ([{"source": "random:1"}, "random:2"], "members.0.name: Field required"),
-        ({"members": []}, "members: "),
-        ({"members": RANDOM, "colour": 1}, "colour: unknown key"),
-        ("nowhere.yaml", "cannot be read"),
-        (["./nowhere"], r"there is no .*nowhere; expected a directory"),
-        (["~no-such-user/model.gguf"], "there is no .*/~no-such-user/model.gguf"),
-        (["no/such/folder"], r"there is no .*no/such/folder; expected a directory"),
-        (["hub:org/-name"], r"-name: hub:org/-name: .*Repo id"),
-    ],
-)
+@pytest.mark.parametrize(("source", "told"), [
+    ([7], "members: got int; expected a source"),
+    ([("a", "b")], r"members: got \(str, str\); expected a causal language model"),
+    ([{"source": "random:1"}, "random:2"], "members.0.name: Field required"), ({"members": []}, "members: "),
+    ({"members": RANDOM, "colour": 1}, "colour: unknown key"), ("nowhere.yaml", "cannot be read"),
+    (["./nowhere"], r"there is no .*nowhere; expected a directory"),
+    (["~no-such-user/model.gguf"], "there is no .*/~no-such-user/model.gguf"),
+    (["no/such/folder"], r"there is no .*no/such/folder; expected a directory"),
+    (["hub:org/-name"], r"-name: hub:org/-name: .*Repo id"),
+])  # fmt: skip
 def test_what_is_no_source_is_told(source: Any, told: str) -> None:
     with pytest.raises((ConfigError, ModelLoadError), match=told):
         load(source)

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from gac_app import ConfigError, Gac, GacLogitsProcessor, MemberError, RequestError, load
+from tests.library.test_loading import cache as cache
 from tests.models.tiny import save_gemma3, save_gpt2, save_llama
 
 pytestmark = pytest.mark.slow
@@ -23,11 +24,6 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("models")
     saves = {"llama": save_llama, "gemma": save_gemma3, "gpt2": save_gpt2}
     return {name: save(folder / name) for name, save in saves.items()}
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GAC_CACHE", str(tmp_path))
 
 
 def in_hand(folder: Path) -> tuple[Any, Any]:
