@@ -22,11 +22,9 @@ def house(tmp_path: Path) -> Iterator[House]:
 
 @pytest.fixture
 def service(house: House) -> RunService:
-    """Over two fakes."""
     return house.service()
 
 
 @pytest.fixture
 def arena(house: House) -> Arena:
-    """Over two fakes."""
     return Arena(house)

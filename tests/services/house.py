@@ -20,7 +20,6 @@ from tests.storage.samples import newest_first
 
 ALICE, BOB = "a" * 64, "b" * 64
 SHORT = {"max_new_tokens": 10}
-VERSIONS = {"gac": "test"}
 LONG = {"max_new_tokens": 10_000}  # for runs that somebody stops
 
 
@@ -42,15 +41,11 @@ class House:
         self._made: list[tuple[RunService, Sequence[Model]]] = []
 
     def service(
-        self,
-        models: Sequence[Model] | None = None,
-        store: Store | None = None,
-        mirror: Mirror | None = None,
-        **config_fields: Any,
+        self, models: Sequence[Model] = (), store: Store | None = None, mirror: Mirror | None = None, **fields: Any
     ) -> RunService:
-        models = fake_models() if models is None else models
-        config = config_of([model.name for model in models], **config_fields)
-        service = RunService(config, store or self.store(), VERSIONS, mirror=mirror)
+        models = models or fake_models()
+        config = config_of([model.name for model in models], **fields)
+        service = RunService(config, store or self.store(), {"gac": "test"}, mirror=mirror)
         service.members.use(ensemble_of(models, config))
         self._made.append((service, models))
         return service
@@ -104,7 +99,6 @@ def listed(service: RunService, key: str = ALICE, search: str = "") -> list[RunS
 
 
 def end_of(stream: StreamView) -> FinishedEvent:
-    """How a stream ended that is over."""
     assert stream.finished, "it goes on"
     return stream.finished
 

@@ -48,8 +48,6 @@ class Spies:
         self._num = 0
         self._compared: dict[str, dict[str, str]] = {}
 
-    # --- what a client can do
-
     def call(self, name: str, **fields: Any) -> dict[str, Any]:
         return self._calls[name]({"key": ALICE, **fields})
 
@@ -79,8 +77,6 @@ class Spies:
             num_same = num_same + 1 if now == texts else 0
             texts = now
         return list(texts)
-
-    # --- guesses
 
     def is_right(self, battle: str, left_rather_than_right: Callable[[str], float]) -> bool:
         """Whether the guess is right, given how much speaks for each contestant's being left."""
@@ -178,7 +174,6 @@ class Spies:
         return clues | {"answered": time.monotonic() - stopped_at}
 
     def _figures(self) -> dict[str, float]:
-        """The numbers of the health route."""
         told = self._health.get("/readyz").text
         return {f"figure {num}": float(figure) for num, figure in enumerate(re.findall(r"[\d.]*\d", told))}
 
@@ -195,8 +190,6 @@ class Spies:
         battles = [(see(), self.told()) for _ in range(num_battles)]
         clues = {name: [seen.get(name, 0.0) for seen, _ in battles] for name in battles[0][0]}
         return learnt(clues, [pair for _, pair in battles])
-
-    # --- all of them
 
     def score(self, channel: str, num_battles: int) -> Score:
         attack: Callable[[], bool] = getattr(self, channel)

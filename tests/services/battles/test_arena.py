@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -33,7 +33,7 @@ class Arena:
     def __init__(
         self,
         house: House,
-        models: list[FakeModel] | None = None,
+        models: Sequence[FakeModel] = (),
         *,
         store: Store | None = None,
         mirror: Callable[[Store], Mirror] | None = None,

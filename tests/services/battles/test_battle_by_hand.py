@@ -54,14 +54,9 @@ class StillPace(Pace):
 
 def battle_of(clock: HandClock | None = None, tempo: Tempo | None = None) -> Battle:
     return Battle(
-        owner="ann",
-        pair={"left": LEFT, "right": RIGHT},
-        language="en",
-        has_consent=True,
-        client="office",
-        tempo=tempo or Tempo(()),
-        clock=clock or HandClock(),
-    )
+        owner="ann", pair={"left": LEFT, "right": RIGHT}, language="en", has_consent=True, client="office",
+        tempo=tempo or Tempo(()), clock=clock or HandClock(),
+    )  # fmt: skip
 
 
 def add_turn(battle: Battle, left: str, right: str, shown: int = 99, prompt: str = "Why?") -> BattleRun:

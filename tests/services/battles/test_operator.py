@@ -168,21 +168,12 @@ def test_weights_and_rest_take_effect_without_a_restart(arena: Arena) -> None:
     assert any("a" in pair for pair in arena.drawn(100))
 
 
-@pytest.mark.parametrize(
-    ("wrong", "field"),
-    [
-        ({"is_paused": "perhaps"}, "is_paused"),
-        ({"battles_per_day": -1}, "battles_per_day"),
-        ({"battles_per_day": 10**400}, "battles_per_day"),
-        ({"weights": {"a": float("nan")}}, "weights.a"),
-        ({"weights": {"a": -1}}, "weights.a"),
-        ({"weights": {"nobody": 1}}, "weights"),
-        ({"weights": {"a": 0, "b": 0, "gate": 0}}, "weights"),
-        ({"more": 1}, "more"),
-        ([], "controls"),
-        ("{", "controls"),
-    ],
-)
+@pytest.mark.parametrize(("wrong", "field"), [
+    ({"is_paused": "perhaps"}, "is_paused"), ({"battles_per_day": -1}, "battles_per_day"),
+    ({"battles_per_day": 10**400}, "battles_per_day"), ({"weights": {"a": float("nan")}}, "weights.a"),
+    ({"weights": {"a": -1}}, "weights.a"), ({"weights": {"nobody": 1}}, "weights"),
+    ({"weights": {"a": 0, "b": 0, "gate": 0}}, "weights"), ({"more": 1}, "more"), ([], "controls"), ("{", "controls"),
+])  # fmt: skip
 def test_controls_that_make_no_sense_are_refused(arena: Arena, wrong: Any, field: str) -> None:
     with pytest.raises(RequestError) as refusal:
         arena.service.operator.set(wrong)

@@ -23,37 +23,17 @@ from tests.services.battles.test_battle_by_hand import add_turn, battle_of, end
 def stream(text: str, **end: Any) -> StreamView:
     """An answer of 12 tokens, 2 of them replayed, in 0.5 s and 3 + 4 forward passes."""
     usage = {"a": MemberUsage(3, 30, 0.25), "b": MemberUsage(4, 40, 0.5)}
-    fields: dict[str, Any] = {
-        "reason": FinishReason.LENGTH,
-        "text": text,
-        "num_tokens": 12,
-        "num_ensembled": 5,
-        "ttft_s": 0.125,
-        "seconds": 0.5,
-        "members": usage,
-        "detail": "the limit",
-        "digest": "1f",
-        "is_reproducible": True,
-        "num_replayed": 2,
-    }
-    return StreamView("a", (Message("user", "Why?"),), [FinishedEvent(**{**fields, **end})])
+    whole = FinishedEvent(FinishReason.LENGTH, text, 12, 5, 0.125, 0.5, usage, "the limit", digest="1f")
+    whole = replace(whole, is_reproducible=True, num_replayed=2, **end)
+    return StreamView("a", (Message("user", "Why?"),), [whole])
 
 
 def test_what_is_stored_of_an_answer() -> None:
     fed = {"messages": [{"role": "user", "content": "Why?"}], "text": "So."}
     assert answer_record(stream("So.")) == {
-        **fed,
-        "finish_reason": "length",
-        "detail": "the limit",
-        "num_tokens": 12,
-        "num_ensembled": 5,
-        "num_replayed": 2,
-        "num_forwards": 7,
-        "ttft_s": 0.125,
-        "seconds": 0.5,
-        "digest": "1f",
-        "is_reproducible": True,
-    }
+        **fed, "finish_reason": "length", "detail": "the limit", "num_tokens": 12, "num_ensembled": 5,
+        "num_replayed": 2, "num_forwards": 7, "ttft_s": 0.125, "seconds": 0.5, "digest": "1f", "is_reproducible": True,
+    }  # fmt: skip
     assert answer_record(StreamView("a", (Message("user", "Why?"),))) == {**fed, "text": ""}
     settings = Settings(seed=7)
     record = side_record(Contestant("gate", None, settings))
@@ -85,19 +65,10 @@ def judged(shown: int = 99, *, is_stopped: bool = False) -> Battle:
 
 def stored(battle: Battle, status: str = "answered", judgements: tuple[dict[str, Any], ...] = ()) -> StoredBattle:
     return StoredBattle(
-        **{side: one.name for side, one in battle.pair.items()},
-        battle_id=battle.id,
-        visitor="v",
-        run_id=None,
-        origin="people",
-        is_blind=True,
-        language="en",
-        config_hash="c",
-        status=status,
-        created_at="2026-01-01",
-        body=body_of(battle, {}),
-        judgements=judgements,
-    )
+        **{side: one.name for side, one in battle.pair.items()}, battle_id=battle.id, visitor="v", run_id=None,
+        origin="people", is_blind=True, language="en", config_hash="c", status=status, created_at="2026-01-01",
+        body=body_of(battle, {}), judgements=judgements,
+    )  # fmt: skip
 
 
 VOTE = {"kind": "vote", "outcome": "left"}

@@ -99,11 +99,9 @@ def test_an_address_is_one_after_a_restart(house: House) -> None:
 
 def test_a_class_behind_one_address_counts_as_one_visitor(house: House) -> None:
     arena = Arena(house, arena={"min_votes": 1, "min_seconds": 0.0})
-    for number in range(10):
+    for home in range(10):
         for _ in range(3):
-            plant_vote(
-                arena.store, "a", "b", "left" if number % 2 else "right", f"{number:064}", client=f"home {number}"
-            )
+            plant_vote(arena.store, "a", "b", "left" if home % 2 else "right", f"{home:064}", client=f"home {home}")
     for pupil in range(8):
         key, client = f"{100 + pupil:064}", client_of("10.3.0.1")
         for number in range(2):

@@ -27,9 +27,7 @@ def here(house: House) -> Arena:
     return Arena(house, arena=ANY_VOTES)
 
 
-@pytest.fixture
-def there(house: House) -> Arena:
-    return Arena(house, arena=ANY_VOTES)
+there = here
 
 
 def stored(arena: Arena, prompt: str = "Name three colours") -> BattleView:

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,27 +22,24 @@ OUTCOMES = ("left", "right", "tie", "both-bad")
 SIDE = {"contestant": "Smol", "member": "Smol", "settings": {}}
 
 
+def chat(*messages: tuple[str, str]) -> list[dict[str, str]]:
+    return [{"role": role, "content": content} for role, content in messages]
+
+
 def answered(text: str, *fed: tuple[str, str]) -> dict[str, Any]:
-    return {"messages": [{"role": role, "content": content} for role, content in fed], "text": text}
+    return {"messages": chat(*fed), "text": text}
 
 
 def battle(
     outcome: str = "left", *, shown: int = 100, comment: str = "", flags: Sequence[str] = (), **changes: Any
 ) -> StoredBattle:
     """Two turns with a system prompt; the vote came when `shown` characters of the last were to be seen."""
-    system = ("system", "Be brief.")
-    turns = [
-        {
-            "prompt": "=1+1?",
-            "left": answered("two", system, ("user", "=1+1?")),
-            "right": answered("zwei", system, ("user", "=1+1?")),
-        },
-        {
-            "prompt": "Sure?",
-            "left": answered("Yes, it is.", system, ("user", "=1+1?"), ("assistant", "two"), ("user", "Sure?")),
-            "right": answered("@maybe", system, ("user", "=1+1?"), ("assistant", "zwei"), ("user", "Sure?")),
-        },
-    ]
+    asked, again = (("system", "Be brief."), ("user", "=1+1?")), ("user", "Sure?")
+    left, right = answered("two", *asked), answered("zwei", *asked)
+    turns = [{"prompt": "=1+1?", "left": left, "right": right}]
+    left = answered("Yes, it is.", *asked, ("assistant", "two"), again)
+    right = answered("@maybe", *asked, ("assistant", "zwei"), again)
+    turns.append({"prompt": "Sure?", "left": left, "right": right})
     facts = {"turn": 2, "early": True, "seconds": 3.5, "shown": {"left": shown, "right": shown}, "flags": list(flags)}
     facts |= {side: {"chars": 9, "ms_per_token": 1.5} for side in ("left", "right")}
     vote = {"id": "1" * 32, "position": 0, "kind": "vote", "outcome": outcome, "facts": facts, "body": None}
@@ -50,22 +48,12 @@ def battle(
         body = {"reasons": {"left": ["clear"], "right": []}, "comment": comment}
         remark = {"id": "2" * 32, "position": 1, "kind": "remark", "outcome": "", "facts": {}, "body": body}
         rows.append({**rows[0], **remark})
-    fields: dict[str, Any] = {
-        "battle_id": outcome.encode().hex().zfill(32),
-        "visitor": "v" * 32,
-        "run_id": None,
-        "origin": "people",
-        "is_blind": True,
-        "left": "Smol",
-        "right": "gate",
-        "language": "en",
-        "config_hash": "c",
-        "status": "answered",
-        "created_at": AT,
-        "body": {"sides": dict.fromkeys(("left", "right"), SIDE), "turns": turns},
-        "judgements": tuple(rows),
-    }
-    return StoredBattle(**{**fields, **changes})
+    known = StoredBattle(
+        battle_id=outcome.encode().hex().zfill(32), visitor="v" * 32, run_id=None, origin="people", is_blind=True,
+        left="Smol", right="gate", language="en", config_hash="c", status="answered", created_at=AT,
+        body={"sides": dict.fromkeys(("left", "right"), SIDE), "turns": turns}, judgements=tuple(rows),
+    )  # fmt: skip
+    return replace(known, **changes)
 
 
 def votes(*battles: StoredBattle) -> list[Judged]:
@@ -90,17 +78,9 @@ def test_only_votes_that_stand_are_exported() -> None:
 def test_a_preference_has_each_side_as_shown() -> None:
     (row,) = lines(written(votes(battle("right", shown=4)), Format.TRL_PREFERENCE))
     assert row == {
-        "prompt": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "=1+1?"}],
-        "chosen": [
-            {"role": "assistant", "content": "zwei"},
-            {"role": "user", "content": "Sure?"},
-            {"role": "assistant", "content": "@may"},
-        ],
-        "rejected": [
-            {"role": "assistant", "content": "two"},
-            {"role": "user", "content": "Sure?"},
-            {"role": "assistant", "content": "Yes,"},
-        ],
+        "prompt": chat(("system", "Be brief."), ("user", "=1+1?")),
+        "chosen": chat(("assistant", "zwei"), ("user", "Sure?"), ("assistant", "@may")),
+        "rejected": chat(("assistant", "two"), ("user", "Sure?"), ("assistant", "Yes,")),
     }
     assert written(votes(battle("tie"), battle("both-bad")), Format.TRL_PREFERENCE) == b""
 
@@ -177,57 +157,26 @@ def test_outcomes_have_their_readers_words(wanted: Format, name: str, words: lis
 
 def test_a_row_of_each_table_is_whole() -> None:
     one = battle(shown=4, comment="so", flags=["fast", "burst"])
-    system, asked, again = (
-        {"role": r, "content": c} for r, c in (("system", "Be brief."), ("user", "=1+1?"), ("user", "Sure?"))
+    asked = ("system", "Be brief."), ("user", "=1+1?")
+    left, right = (
+        chat(*asked, ("assistant", first), ("user", "Sure?"), ("assistant", last))
+        for first, last in (("two", "Yes,"), ("zwei", "@may"))
     )
-    answers = {"left": ("two", "Yes,"), "right": ("zwei", "@may")}
-    talks = {
-        side: [system, asked, {"role": "assistant", "content": first}, again, {"role": "assistant", "content": last}]
-        for side, (first, last) in answers.items()
-    }
     both = {"model_a": "Smol", "model_b": "gate", "winner": "model_a", "language": "en", "flags": "fast burst"}
-    assert json.loads(written(votes(one), Format.LMSYS)) == [
-        {
-            **both,
-            "question_id": one.battle_id,
-            "judge": "v" * 32,
-            "conversation_a": talks["left"],
-            "conversation_b": talks["right"],
-            "turn": 2,
-            "anony": True,
-            "tstamp": 1767268800.0,
-        }
-    ]
+    about = {"question_id": one.battle_id, "judge": "v" * 32, "turn": 2, "anony": True, "tstamp": 1767268800.0}
+    [row] = json.loads(written(votes(one), Format.LMSYS))
+    assert row == {**both, **about, "conversation_a": left, "conversation_b": right}
     [row] = lines(written(votes(one), Format.ARENA_RANK))
     assert row == {**both, "evaluation_session_id": "v" * 32, "is_blind": True, "timestamp": AT}
     [row] = flat(votes(one))
     assert list(row.items()) == [
-        ("battle_id", one.battle_id),
-        ("visitor", "v" * 32),
-        ("voted_at", AT),
-        ("origin", "people"),
-        ("is_blind", True),
-        ("left", "Smol"),
-        ("right", "gate"),
-        ("outcome", "left"),
-        ("turn", 2),
-        ("early", True),
-        ("stopped", False),
-        ("seconds", 3.5),
-        ("language", "en"),
-        ("config_hash", "c"),
-        ("flags", "fast burst"),
-        ("prompt", "Sure?"),
-        ("left_text", "Yes,"),
-        ("right_text", "@may"),
-        ("left_reasons", "clear"),
-        ("right_reasons", ""),
-        ("comment", "so"),
-        ("left_chars", 9),
-        ("left_ms_per_token", 1.5),
-        ("right_chars", 9),
+        ("battle_id", one.battle_id), ("visitor", "v" * 32), ("voted_at", AT), ("origin", "people"),
+        ("is_blind", True), ("left", "Smol"), ("right", "gate"), ("outcome", "left"), ("turn", 2), ("early", True),
+        ("stopped", False), ("seconds", 3.5), ("language", "en"), ("config_hash", "c"), ("flags", "fast burst"),
+        ("prompt", "Sure?"), ("left_text", "Yes,"), ("right_text", "@may"), ("left_reasons", "clear"),
+        ("right_reasons", ""), ("comment", "so"), ("left_chars", 9), ("left_ms_per_token", 1.5), ("right_chars", 9),
         ("right_ms_per_token", 1.5),
-    ]
+    ]  # fmt: skip
     facts = {"stopped": True, "shown": {"left": 0, "right": 9}}
     (bare,) = votes(battle(judgements=({**one.judgements[0], "facts": facts},)))
     [row] = flat([bare])

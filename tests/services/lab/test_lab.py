@@ -29,6 +29,13 @@ from tests.services.house import ALICE, BOB, until
 CAROL = "c" * 64
 
 
+def finished(lab: Lab, key: str, *study: Any) -> str:
+    """Why the study failed, once it is over; "" where it did not."""
+    lab.start(key, *study)
+    until(lambda: lab.running is None)
+    return lab.last_error
+
+
 def store_in(folder: Path) -> Store:
     return Store(database_in(folder / "runs.sqlite3"))
 
@@ -54,7 +61,7 @@ def test_each_study_gives_a_result_that_is_kept(study: object, tmp_path: Path, m
     monkeypatch.setattr("gac_app.evaluation.studies.cost._MAX_ROUNDS", 1)
     lab = lab_of(random_pair(), tmp_path)
     fitting = [found.name for found in lab.sets if found.fits(study)]  # type: ignore[arg-type]
-    finished(lab, ALICE, study.name, fitting[0] if fitting else "", 4)  # type: ignore[attr-defined]
+    assert finished(lab, ALICE, study.name, fitting[0] if fitting else "", 4) == ""  # type: ignore[attr-defined]
     [listed] = lab.results.of(ALICE)
     kept = lab.results.load(ALICE, listed.id)
     assert listed.study == kept.result.study == study.name  # type: ignore[attr-defined]
@@ -149,20 +156,17 @@ def test_answers_of_a_cancelled_study_are_not_asked_again(tmp_path: Path) -> Non
     lab.cancel(ALICE)
     until(lambda: lab.running is None)
     assert 3 <= sum(path.read_bytes().count(b"\n") for path in tmp_path.glob("*.jsonl")) < 16
-    lab.start(ALICE, "eval", "trivia", 4)
-    until(lambda: lab.running is None)
+    finished(lab, ALICE, "eval", "trivia", 4)
     assert sum(path.read_bytes().count(b"\n") for path in tmp_path.glob("*.jsonl")) == 16
 
 
 def test_answers_that_fail_are_told_with_the_result(tmp_path: Path) -> None:
     lab = lab_of(slow_pair(Fault("raise", from_read=1)), tmp_path)
-    lab.start(ALICE, "eval", "trivia", 4)
-    until(lambda: lab.running is None)
+    finished(lab, ALICE, "eval", "trivia", 4)
     [listed] = lab.results.of(ALICE)
     assert "Answers failed and count as wrong" in lab.results.load(ALICE, listed.id).result.failure
-    lab.start(ALICE, "calibrate", "sense", 4)  # which needs every answer
-    until(lambda: lab.running is None)
-    assert "answers failed" in lab.last_error or "RuntimeError" in lab.last_error
+    error = finished(lab, ALICE, "calibrate", "sense", 4)  # which needs every answer
+    assert "answers failed" in error or "RuntimeError" in error
 
 
 @pytest.mark.parametrize("fault", [lambda *_: 1 / 0, lambda *_: sys.exit("division")])
@@ -171,10 +175,9 @@ def test_a_fault_of_ours_is_said_without_internals(
 ) -> None:
     lab = lab_of(random_pair(), tmp_path)
     monkeypatch.setattr("gac_app.services.lab.lab.carry_out", fault)
-    lab.start(ALICE, "consistency", "", 4)
-    until(lambda: lab.running is None)
-    assert "server's log" in lab.last_error
-    assert "division" not in lab.last_error
+    error = finished(lab, ALICE, "consistency", "", 4)
+    assert "server's log" in error
+    assert "division" not in error
 
 
 def test_nothing_runs_before_the_models_are_ready(tmp_path: Path) -> None:
@@ -210,12 +213,6 @@ def test_the_project_s_own_questions_are_sound() -> None:
         assert question.solution.endswith(f"The answer is {question.answers[0]}.")
 
 
-def finished(lab: Lab, key: str, *study: Any) -> None:
-    lab.start(key, *study)
-    until(lambda: lab.running is None)
-    assert lab.last_error == ""
-
-
 def test_the_command_line_s_results_are_the_operator_s(tmp_path: Path) -> None:
     lab = lab_of(random_pair(), tmp_path, lab={"operators": [owner_of(CAROL)]}, server={"host": "::"})
     kept = lab.results.files.keep(StudyResult("eval", "nq: 2 questions", [], {}), ("a", "b"))
@@ -229,9 +226,7 @@ def test_the_command_line_s_results_are_the_operator_s(tmp_path: Path) -> None:
     assert lab.results.of(ALICE) == []
 
 
-OWN_QUESTIONS = "\n".join(
-    ["question,choices,answer", *(f"Is {n} even?,yes|no,{'yes' if n % 2 == 0 else 'no'}" for n in range(6))]
-)
+OWN_QUESTIONS = "question,choices,answer" + "".join(f"\nIs {n} even?,yes|no,{('yes', 'no')[n % 2]}" for n in range(6))
 
 
 def test_own_questions_leave_no_trace_but_their_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -243,7 +238,7 @@ def test_own_questions_leave_no_trace_but_their_result(tmp_path: Path, monkeypat
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr("gac_app.services.lab.lab.carry_out", carried)
     lab = lab_of(random_pair(), tmp_path)
-    finished(lab, ALICE, "calibrate", "own", 5, OWN_QUESTIONS)
+    assert finished(lab, ALICE, "calibrate", "own", 5, OWN_QUESTIONS) == ""
     [listed] = lab.results.of(ALICE)
     assert listed.heading == "own: 5 questions"
     asked = lab.results.load(ALICE, listed.id).result.asked

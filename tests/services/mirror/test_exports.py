@@ -84,13 +84,10 @@ def test_what_goes_on_at_an_export_comes_by_the_next(house: House, other: Store)
 
 
 def test_an_import_stops_where_the_database_fails(exported: list[str], other: Store) -> None:
-    failed: Future[tuple[int, int]] = Future()
-    failed.set_exception(StorageError("disk full"))
+    lost: Future[tuple[int, int]] = Future()
+    lost.set_exception(StorageError("disk full"))
     refuse = Mock(side_effect=StorageError("disk full"))
-    with (
-        patch.multiple(other, import_records=lambda *_: failed, check=refuse),
-        pytest.raises(StorageError, match="full"),
-    ):
+    with patch.multiple(other, import_records=lambda *_: lost, check=refuse), pytest.raises(StorageError, match="full"):
         imported(other, exported)
 
 

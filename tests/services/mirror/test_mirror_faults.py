@@ -219,10 +219,8 @@ def stays_deleted(folder: Path, house: Callable[[], House]) -> None:
     battle, kept = (voted(arena, consents=True) for _ in range(2))
     settled(mirror_of(arena))
     place.is_full = True
-    for delete in (
-        lambda: arena.runs.history.delete_runs(ALICE, runs),
-        lambda: arena.service.battles.delete(ALICE, battle),
-    ):
+    history = arena.runs.history
+    for delete in (lambda: history.delete_runs(ALICE, runs), lambda: arena.service.battles.delete(ALICE, battle)):
         with pytest.raises(StorageError, match="Deleted here"):
             delete()
     first.close()

@@ -312,9 +312,6 @@ def test_who_waits_or_runs_for_long_is_not_forgotten(order: FairOrder, clock: Ha
     assert order.in_order([long, other], []) == [other, long], "level, so in the order of arrival"
 
 
-# --- a service
-
-
 class Jam:
     """A service with one place, which a run holds until it is let go, and room for two that wait."""
 

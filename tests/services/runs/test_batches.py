@@ -94,9 +94,6 @@ def test_settings_that_do_not_fit_are_refused_at_once(house: House) -> None:
         Batches(house.service()).start(ALICE, "One?", {"temperature": -1})
 
 
-# --- places, and pages that leave
-
-
 def of_invented_keys(batches: Batches, client: str) -> list[Batch]:
     """As many batches as one address may have, each of a key of its own."""
     return [batches.start(f"{number:064}", "One?\nTwo?", LONG, client=client) for number in range(MAX_OF_CLIENT)]
@@ -145,9 +142,6 @@ def test_a_batch_ends_soon_after_its_page_has_left(house: House) -> None:
     assert service.history.find(ALICE, batch.rows[0].run_id).status == "aborted"
     assert [row.error for row in batch.rows] == ["", "not asked: no page showed this batch for 2 minutes"]
     assert batches.look(ALICE) is batch, "whoever comes back sees what became of it"
-
-
-# --- what is stored
 
 
 def test_rows_are_over_once_they_are_stored(house: House) -> None:

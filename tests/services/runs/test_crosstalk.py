@@ -10,20 +10,7 @@ from gac_app.services.runs.runs import LiveRun, RunService
 from gac_app.services.runs.views import ENSEMBLE, member_stream
 from gac_app.services.visitors import owner_of
 from tests.fakes import WAIT_S
-from tests.services.house import (
-    ALICE,
-    BOB,
-    SHORT,
-    House,
-    answer,
-    end_of,
-    ended,
-    fake_models,
-    listed,
-    slow_models,
-    texts,
-    until,
-)
+from tests.services.house import ALICE, BOB, SHORT, House, answer, ended, fake_models, listed, slow_models, texts, until
 
 SAMPLED = {**SHORT, "temperature": 0.8}
 
@@ -94,7 +81,7 @@ def test_a_turn_reads_only_what_is_new_to_it(service: RunService) -> None:
     second = ended(service.start(ALICE, "More?", {"max_new_tokens": 1}, first.conversation_id))
     key = member_stream("a")
     num_new = len(prompt_ids(service, second, "a", key)) - len(prompt_ids(service, first, "a", key))
-    assert end_of(second.streams[key]).members["a"].num_tokens_read <= num_new
+    assert second.streams[key].finished.members["a"].num_tokens_read <= num_new
 
 
 def test_visitors_share_nothing(service: RunService) -> None:

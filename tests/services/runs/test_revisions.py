@@ -199,17 +199,10 @@ def test_where_sharing_is_off_nothing_is_shared_nor_read(house: House) -> None:
     service.history.share(ALICE, run.id, False)
 
 
-@pytest.mark.parametrize(
-    ("server", "public", "is_sharing"),
-    [
-        ({}, None, True),
-        ({}, True, False),
-        ({"host": "192.168.1.9"}, None, False),
-        ({"host": "192.168.1.9"}, False, False),
-        ({"host": "192.168.1.9", "sharing": True}, None, True),
-        ({"trusted_hosts": ["localhost", "gac.example.org"]}, None, False),  # behind a proxy
-        ({"sharing": False}, None, False),
-    ],
-)
+@pytest.mark.parametrize(("server", "public", "is_sharing"), [
+    ({}, None, True), ({}, True, False), ({"host": "192.168.1.9"}, None, False), ({"sharing": False}, None, False),
+    ({"host": "192.168.1.9"}, False, False), ({"host": "192.168.1.9", "sharing": True}, None, True),
+    ({"trusted_hosts": ["localhost", "gac.example.org"]}, None, False),  # behind a proxy
+])  # fmt: skip
 def test_on_a_public_host_sharing_must_be_configured(server: dict, public: bool | None, is_sharing: bool) -> None:
     assert config_of(["a"], server=server, public=public).is_sharing is is_sharing

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -15,23 +15,10 @@ from gac_app.models.message import Message
 from gac_app.services.battles.arena import ArenaService
 from gac_app.services.completions.completion_run import Question
 from gac_app.services.completions.completions import Asker, Completions
-from gac_app.services.runs.runs import RunService
+from gac_app.services.runs.runs import LiveRun, RunService
 from gac_app.storage import RunStatus
 from tests.fakes import SOON_S, WAIT_S, FakeModel, Fault
-from tests.services.house import (
-    ALICE,
-    LONG,
-    SHORT,
-    House,
-    answer,
-    begun,
-    end_of,
-    ended,
-    listed,
-    slow_models,
-    texts,
-    until,
-)
+from tests.services.house import ALICE, LONG, SHORT, House, begun, end_of, ended, listed, slow_models, texts, until
 
 
 def test_a_stop_ends_and_frees_every_stream(house: House) -> None:
@@ -154,7 +141,7 @@ def test_a_run_ends_soon_after_its_last_page_has_left(house: House) -> None:
 def test_a_later_turn_is_stopped_and_its_reads_forgotten(house: House) -> None:
     models = slow_models()
     service = house.service(models)
-    first = answer(service, "a very private prompt")
+    first = ended(service.start(ALICE, "a very private prompt", SHORT))
     second = begun(service.start(ALICE, "Second?", LONG, first.conversation_id))
 
     service.history.delete_runs(ALICE, [first.id])
@@ -169,31 +156,26 @@ def test_a_later_turn_is_stopped_and_its_reads_forgotten(house: House) -> None:
 
 def test_a_turn_that_waits_for_a_deletion_begins_afresh(house: House) -> None:
     service = house.service(slow_models())
-    first = answer(service, "a very private prompt")
+    first = ended(service.start(ALICE, "a very private prompt", SHORT))
     second = ended(service.start(ALICE, "Second?", SHORT, first.conversation_id))
-    real, started = service._store.delete_run, []
+    real, started = service._store.delete_run, list[Future[LiveRun]]()
 
     def delete_slowly(key: str, run_id: str) -> Any:
-        thread = threading.Thread(
-            target=lambda: started.append(service.start(ALICE, "Third?", SHORT, first.conversation_id))
-        )
-        thread.start()
-        thread.join(0.2)
-        assert not started, "it has to wait"
-        threads.append(thread)
+        started.append(pool.submit(service.start, ALICE, "Third?", SHORT, first.conversation_id))
+        with pytest.raises(TimeoutError):  # it has to wait
+            started[0].result(0.2)
         return real(key, run_id)
 
-    threads: list[threading.Thread] = []
     service._store.delete_run = delete_slowly  # type: ignore[method-assign]
-    service.history.delete_runs(ALICE, [first.id])
-    threads[0].join(WAIT_S)
-
-    asked = [m.content for m in ended(started[0]).streams["ensemble"].messages if m.role == "user"]
+    with ThreadPoolExecutor() as pool:
+        service.history.delete_runs(ALICE, [first.id])
+        third = ended(started[0].result(WAIT_S))
+    asked = [m.content for m in third.streams["ensemble"].messages if m.role == "user"]
     assert asked == [second.prompt, "Third?"]
 
 
 def test_a_run_that_was_never_stored_is_deleted_all_the_same(service: RunService) -> None:
-    run = answer(service)
+    run = ended(service.start(ALICE, "Hello", SHORT))
     service._store.delete_run(ALICE, run.id).result()  # as if it had been lost
 
     service.history.delete_runs(ALICE, [run.id])

@@ -18,7 +18,7 @@ from gac_app.errors import DamagedError, NotFoundError, StorageError
 from gac_app.models.sequence import Share
 from gac_app.services.runs.live_runs import KEPT_RUNS
 from gac_app.services.runs.runs import RunService
-from gac_app.storage import AnswerRecord, RunStatus, Store
+from gac_app.storage import RunStatus, Store
 from tests.clocks import HANG_S
 from tests.databases import locked, sql
 from tests.fakes import WAIT_S, FakeModel, Fault
@@ -77,13 +77,9 @@ def test_what_the_database_takes_later_is_all_done(house: House, monkeypatch: py
 def test_a_run_that_lost_one_write_is_not_called_saved(
     error: Exception, house: House, other: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def refuse(run_id: str, answer: AnswerRecord) -> Future[None]:
-        if isinstance(error, ValueError):
-            raise error
-        failed: Future[None] = Future()
-        failed.set_exception(error)
-        return failed
-
+    failed: Future[None] = Future()
+    failed.set_exception(error)
+    refuse = Mock(return_value=failed) if isinstance(error, StorageError) else Mock(side_effect=error)
     monkeypatch.setattr(other, "save_answer", refuse)
     service = house.service(store=other)
     run = answer(service)

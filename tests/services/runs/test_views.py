@@ -50,40 +50,32 @@ OTHER = ("The", " sky", " was", " grey", "")
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "num_same", "tokens", "probs_from", "most"),
+    ("old", "new", "expected"),
     [
-        (said(), said(OTHER), 2, (b" is", b" was"), None, 0.0),
-        (said(), said(PIECES[:1]), 1, (b" sky", None), None, 0.0),
-        (said(PIECES[:4]), said(), 4, (None, b""), None, 0.0),
-        ([], [], 0, None, None, 0.0),
-        (said(), moved(moved(said(), 3, prob=0.0003), 4, gate_confidence=-0.0001), 5, None, 3, 0.0003),
-        (said(), moved(said(), 1, gate_confidence=0.25), 5, None, 1, 0.25),
-        (said(), moved(said(OTHER), 1, prob=0.01), 2, (b" is", b" was"), 1, 0.01),
-        (said(), moved(said(OTHER), 3, prob=0.01), 2, (b" is", b" was"), None, 0.0),
+        (said(), said(OTHER), (2, (b" is", b" was"), None, 0.0)),
+        (said(), said(PIECES[:1]), (1, (b" sky", None), None, 0.0)),
+        (said(PIECES[:4]), said(), (4, (None, b""), None, 0.0)),
+        ([], [], (0, None, None, 0.0)),
+        (said(), moved(moved(said(), 3, prob=0.0003), 4, gate_confidence=-0.0001), (5, None, 3, 0.0003)),
+        (said(), moved(said(), 1, gate_confidence=0.25), (5, None, 1, 0.25)),
+        (said(), moved(said(OTHER), 1, prob=0.01), (2, (b" is", b" was"), 1, 0.01)),
+        (said(), moved(said(OTHER), 3, prob=0.01), (2, (b" is", b" was"), None, 0.0)),
         # Digits that storage drops are no difference.
-        (stored(moved(said(), 2, prob=1e-9)), moved(said(), 2, prob=1e-9), 5, None, None, 0.0),
-        (moved(said(), 2, prob=1e-9), stored(said()), 5, None, None, 0.0),
+        (stored(moved(said(), 2, prob=1e-9)), moved(said(), 2, prob=1e-9), (5, None, None, 0.0)),
+        (moved(said(), 2, prob=1e-9), stored(said()), (5, None, None, 0.0)),
     ],
 )
-def test_answers_are_compared_token_by_token(
-    old: list[StepOutline],
-    new: list[StepOutline],
-    num_same: int,
-    tokens: tuple[bytes | None, bytes | None] | None,
-    probs_from: int | None,
-    most: float,
-) -> None:
+def test_answers_are_compared_token_by_token(old: list[StepOutline], new: list[StepOutline], expected: Any) -> None:
+    num_same, tokens, probs_from, most = expected
     found = compare(old, new, "1f", "2e")
     assert found == Comparison("different", num_same, tokens, probs_from, pytest.approx(most))
     for digests in (("", "2e"), ("1f", ""), ("", "")):
         assert compare(old, new, *digests).digests == "unknown"
 
 
-def stream(
-    tokens: Sequence[TokenEvent], digest: str = "1f", prompt: str = "Why?", *, is_over: bool = True
-) -> StreamView:
+def stream(tokens: list[TokenEvent], digest: str = "1f", prompt: str = "Why?", *, is_over: bool = True) -> StreamView:
     end = FinishedEvent(FinishReason.STOP, "", len(tokens), 0, 0.0, 0.0, {}, digest=digest)
-    return StreamView("a", (Message("user", prompt),), [*tokens, end] if is_over else list(tokens))
+    return StreamView("a", (Message("user", prompt),), [*tokens, end] if is_over else tokens)
 
 
 def test_ended_answers_to_equal_messages_are_compared() -> None:
@@ -116,9 +108,6 @@ def test_stored_answers_are_compared_without_their_steps(digest: str, digests: s
     assert compare_streams(before, now) == Comparison(digests, len(PIECES))  # type: ignore[arg-type]
 
 
-# --- a run's status, and runs in the place of another
-
-
 def finish(reason: FinishReason, num_tokens: int = len(PIECES), detail: str = "") -> FinishedEvent:
     return FinishedEvent(reason, "".join(PIECES), num_tokens, 0, 0.1, 0.5, {}, detail)
 
@@ -131,35 +120,20 @@ STOP, LENGTH, ABORT, ERROR = FinishReason.STOP, FinishReason.LENGTH, FinishReaso
 CUT = "the limit of 3 new tokens"
 
 
-@pytest.mark.parametrize(
-    ("reasons", "status"),
-    [
-        ([STOP, LENGTH], RunStatus.FINISHED),
-        ([STOP, ERROR], RunStatus.FINISHED),
-        ([ERROR, STOP], RunStatus.FAILED),
-        ([None, STOP], RunStatus.FAILED),
-        ([STOP, None], RunStatus.FINISHED),
-        ([STOP, ABORT], RunStatus.ABORTED),
-        ([ERROR, ABORT], RunStatus.ABORTED),
-    ],
-)
+@pytest.mark.parametrize(("reasons", "status"), [
+    ([STOP, LENGTH], RunStatus.FINISHED), ([STOP, ERROR], RunStatus.FINISHED), ([ERROR, STOP], RunStatus.FAILED),
+    ([None, STOP], RunStatus.FAILED), ([STOP, None], RunStatus.FINISHED), ([STOP, ABORT], RunStatus.ABORTED),
+    ([ERROR, ABORT], RunStatus.ABORTED),
+])  # fmt: skip
 def test_the_status_of_a_run(reasons: list[FinishReason | None], status: RunStatus) -> None:
     assert run_status([answered(reason) for reason in reasons]) is status
 
 
 def parent(ensemble: FinishReason = STOP, alone: FinishReason = STOP, **settings: Any) -> RunView:
-    run = LiveRun(
-        RunPlan(
-            prompt="Why?",
-            settings=Settings(**{"max_new_tokens": 3, "seed": 9, **settings}),
-            conversation_id="c1",
-            turns=(Turn("r0", "One?", {}),),
-            seeds={"ensemble": 4},
-        ),
-        owner="ann",
-        keys=["ensemble", "member:a"],
-        member_names=("a", "b"),
-    )
+    asked = Settings(**{"max_new_tokens": 3, "seed": 9, **settings})
+    turns = (Turn("r0", "One?", {}),)
+    plan = RunPlan(prompt="Why?", settings=asked, conversation_id="c1", turns=turns, seeds={"ensemble": 4})
+    run = LiveRun(plan, owner="ann", keys=["ensemble", "member:a"], member_names=("a", "b"))
     run.streams["ensemble"].events += answered(ensemble).events
     run.streams["member:a"].events += answered(alone).events
     return run
