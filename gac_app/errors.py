@@ -115,6 +115,11 @@ def place_of(error: BaseException, file: str) -> str:
     return f"{own[-1].filename}:{own[-1].lineno}" if own else file
 
 
+def in_one_line(error: BaseException) -> str:
+    """Its type and what it says."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
 def is_interrupt(error: BaseException) -> bool:
     """Whether it is the user's Ctrl-C: that arrives in the main thread, and not at a `raise`."""
     if not isinstance(error, KeyboardInterrupt) or threading.current_thread() is not threading.main_thread():

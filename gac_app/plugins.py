@@ -17,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from gac_app.errors import ConfigError, place_of
+from gac_app.errors import ConfigError, in_one_line, place_of
 
 
 def load_plugins(plugins: Iterable[str], folder: Path) -> None:
@@ -36,9 +36,8 @@ def load_plugins(plugins: Iterable[str], folder: Path) -> None:
         except ConfigError as error:
             raise ConfigError(f"plugins: {plugin}: {str(error).removeprefix('plugins: ')}") from None
         except (Exception, SystemExit) as error:
-            why = f"{type(error).__name__}: {' '.join(str(error).split())}"
             place = place_of(error, str((folder / plugin).resolve()))
-            raise ConfigError(f"plugins: {plugin} cannot be loaded ({why}; {place})") from error
+            raise ConfigError(f"plugins: {plugin} cannot be loaded ({in_one_line(error)}; {place})") from error
 
 
 def _load_file(path: Path) -> ModuleType:

@@ -21,7 +21,7 @@ from gac_app.config import Config
 from gac_app.decoding.rules import REGISTRIES, LinearRule, combine_rules, plugin_code
 from gac_app.decoding.trace.events import TokenEvent
 from gac_app.environment import read_config
-from gac_app.errors import ConfigError, MemberError, RequestError
+from gac_app.errors import ConfigError, MemberError, ModelLoadError, RequestError
 from gac_app.evaluation.running.result_cache import result_cache_path
 from gac_app.evaluation.running.systems import parse_system
 from gac_app.evaluation.tasks.task import load_task, read_task
@@ -31,6 +31,7 @@ from gac_app.models.base import Model
 from gac_app.models.random_model import RandomModel
 from gac_app.models.sequence import ForwardRequest
 from gac_app.plugins import load_plugins
+from gac_app.services.members import Members
 from gac_app.settings import Settings
 from gac_app.ui.settings.fields import spec_of
 from gac_app.ui.settings.values import changes_from, faults_in
@@ -180,6 +181,23 @@ def test_a_back_end_of_ones_own_gets_any_files(name: str, kind: str, tmp_path: P
     members = [{"name": "mine", "source": str(tmp_path / name), "backend": "reads"}]
     load_ensemble(Config.model_validate({"members": members})).close()
     assert [(files.path, files.kind) for files in found] == [(tmp_path / name, kind)]
+
+
+@pytest.mark.parametrize(
+    ("load", "told"),
+    [
+        (lambda _: 1 / 0, "cannot be loaded (ZeroDivisionError: division by zero)"),
+        (lambda _: None, "its back end gave NoneType; expected a Model"),
+    ],
+)
+def test_a_member_of_a_broken_back_end_is_named(load: Any, told: str) -> None:
+    backend("broken", replace=True)(load)
+    broken = {"name": "b", "source": "random:2", "backend": "broken"}
+    config = Config.model_validate({"members": [{"name": "a", "source": "random:1"}, broken]})
+    members = Members(config)
+    with pytest.raises(ModelLoadError, match=re.escape(f"b: {told}")):
+        load_ensemble(config, members)
+    assert [(state.phase, state.detail) for state in members.states()] == [("ready", "cpu"), ("failed", told)]
 
 
 def test_a_back_end_takes_three_methods() -> None:

@@ -12,8 +12,13 @@ from gac_app.vocab.union import UnionVocabulary
 
 
 def document_start(member: Member) -> list[int]:
-    """What a document begins with: the member's BOS, else the token that ends the document before."""
-    return member.encode("") or [min(member.mapping.vocabulary.end_ids)]
+    """What a document begins with: the member's BOS, else the token that ends the document before. Raises
+    VocabularyError without both.
+    """
+    start = member.encode("") or sorted(member.mapping.vocabulary.end_ids)[:1]
+    if not start:
+        raise VocabularyError(f"{member.name}: has neither a BOS nor an end token, so an empty document has no start")
+    return start
 
 
 class Tokenizer(ABC):

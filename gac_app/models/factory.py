@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TypeVar
 
-from gac_app.errors import ConfigError, ModelLoadError
+from gac_app.errors import ConfigError, GacError, ModelLoadError, in_one_line
 from gac_app.member_config import RANDOM_PREFIX, MemberConfig
 from gac_app.models.backends import LoadModel, LoadRequest, loader_of
 from gac_app.models.base import Model
@@ -64,12 +64,20 @@ def load_model(
     request = LoadRequest(
         member, fetch, placement.device, placement.num_threads, cache_dir, untried, placement.limits, wait
     )
-    if member.server:
-        from gac_app.models.remote.model import load_remote
+    try:
+        if member.server:
+            from gac_app.models.remote.model import load_remote
 
-        model: Model = load_remote(request, member.server)
-    else:
-        model = (load_elsewhere or loader_of(member.backend))(request)
+            model: Model = load_remote(request, member.server)
+        else:
+            model = (load_elsewhere or loader_of(member.backend))(request)
+    except GacError:
+        raise
+    except (Exception, SystemExit) as error:
+        logger.exception("loading %s broke", member.name)
+        raise ModelLoadError(f"{member.name}: cannot be loaded ({in_one_line(error)})") from error
+    if not isinstance(model, Model):
+        raise ModelLoadError(f"{member.name}: its back end gave {type(model).__name__}; expected a Model")
     if member.end_tokens == "configured":
         model.vocabulary = model.vocabulary.as_configured
     return model

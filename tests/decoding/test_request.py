@@ -12,13 +12,15 @@ from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.member import InlineMember
 from gac_app.decoding.request import Encoded, document_ids, document_start
 from gac_app.decoding.trace.events import FinishReason
-from gac_app.errors import RequestError, TooLongError
+from gac_app.errors import RequestError, TooLongError, VocabularyError
 from gac_app.models.message import Message
+from gac_app.models.random_model import RandomModel
 from gac_app.settings import Settings
 from gac_app.vocab.mapping import VocabMapping
 from gac_app.vocab.union import UnionVocabulary
 from tests.decoding.conftest import make
 from tests.fakes import FakeModel, FixedModel, config_of, ensemble_of
+from tests.vocab.vocabularies import vocabulary
 
 HI = [Message("user", "Hi")]
 
@@ -109,6 +111,9 @@ def test_a_raw_prompt_may_be_blank_and_a_document_empty() -> None:
     assert (empty.prompt, empty.ids) == ("", [document_start(member) for member in empty.members])
     ends = [min(member.mapping.vocabulary.end_ids) for member in empty.members]
     assert [ids or [end] for ids, end in zip((m.encode("") for m in empty.members), ends, strict=True)] == empty.ids
+    endless = RandomModel("a", vocabulary=vocabulary([b"a"]))
+    with pytest.raises(VocabularyError, match="a: has neither a BOS nor an end token"):
+        ensemble_of([endless], None, InlineMember).request("", None, alone=None, raw=True, may_be_empty=True)
 
 
 def test_a_prompt_leaves_room_for_a_token() -> None:

@@ -14,7 +14,16 @@ from typing import Any, ClassVar, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import PydanticUndefined
 
-from gac_app.errors import ConfigError, GacError, RequestError, RuleError, SessionStopped, is_interrupt, place_of
+from gac_app.errors import (
+    ConfigError,
+    GacError,
+    RequestError,
+    RuleError,
+    SessionStopped,
+    in_one_line,
+    is_interrupt,
+    place_of,
+)
 from gac_app.plugins import code_of, file_of, is_plugin
 from gac_app.settings import Settings
 from gac_app.validation import fault_of
@@ -41,11 +50,7 @@ class Rule(BaseModel):
             if isinstance(error, GacError | SessionStopped) or is_interrupt(error):
                 raise
             place = place_of(error, file_of(type(self)))
-            raise RuleError(self.rule_name, _said(error), place) from error
-
-
-def _said(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+            raise RuleError(self.rule_name, in_one_line(error), place) from error
 
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,79}")
@@ -126,7 +131,7 @@ class Registry(dict[str, type[RuleT]]):
         except BaseException as error:  # what a plug-in's own checks raise
             if isinstance(error, GacError) or is_interrupt(error):
                 raise
-            raise RequestError(self.field, f"{name!r} cannot be made: {_said(error)}") from error
+            raise RequestError(self.field, f"{name!r} cannot be made: {in_one_line(error)}") from error
 
 
 def parse_params(texts: Iterable[str], field: str) -> dict[str, Any]:
