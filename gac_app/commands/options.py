@@ -28,7 +28,10 @@ ExamplesOption = Annotated[Path | None, typer.Option("--examples", help="Questio
 LimitOption = Annotated[
     int | None, typer.Option("--limit", min=1, help="At most so many questions, from each domain in turn.")
 ]
-ParallelOption = Annotated[int, typer.Option("--parallel", min=1, max=64, help="Answers at once; 1 to measure time.")]
+_PARALLEL_HELP = (
+    "Answers at once; 1 to measure time. Answers of earlier runs keep the times of the machine that gave them."
+)
+ParallelOption = Annotated[int, typer.Option("--parallel", min=1, max=64, help=_PARALLEL_HELP)]
 FreshOption = Annotated[
     bool, typer.Option("--fresh", help="Ignore answers of earlier runs, which other commands may have made.")
 ]

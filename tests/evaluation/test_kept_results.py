@@ -137,6 +137,7 @@ def test_whatever_could_change_an_answer_changes_the_name(tmp_path: Path) -> Non
         result_cache_path(tmp_path, CONFIG, ENGINES, task, parse_system("every-step+prefix", CONFIG), CAPITALS),
         result_cache_path(tmp_path, CONFIG, ENGINES, task, parse_system("alone:a", CONFIG), CAPITALS),
         result_cache_path(tmp_path, CONFIG, ENGINES, task, system, CAPITALS[1:]),
+        result_cache_path(tmp_path, CONFIG, ENGINES, task, system, CAPITALS, 4),
     ]
     assert len(set(paths)) == len(paths)
     assert result_cache_path(tmp_path, CONFIG, ENGINES, task, system, CAPITALS) == paths[0]

@@ -76,7 +76,7 @@ def why_refused(folder: Path, *arguments: str) -> str:
 
 def test_the_plan_tells_questions_passes_and_time(folder: Path) -> None:
     result = done(folder, "--plan")
-    told = "triviaqa: 6 development and 6 held-out questions (2,476 needed; no points can be shown), 72 "
+    told = "triviaqa: 6 development and 6 held-out questions (2,476 needed; no points can be shown), 54 "
     assert told in result.output
     assert "forward passes" in result.output
     assert (folder / "study.register.json").exists()

@@ -153,9 +153,8 @@ class StudyRun:
         return [Paired(*named, c, p) for named, c, p in zip(found, compared, adjusted, strict=True)]
 
     def _evaluator(self, ensemble: Ensemble, part: Part, parallel: int | None = None) -> Evaluator:
-        """With `parallel`, its answers are kept apart from those of others."""
-        folder = self._folder / "timed" if parallel else self._folder
-        return Evaluator(ensemble, part.task, part.questions, folder, parallel=parallel or self.protocol.parallel)
+        parallel = parallel or self.protocol.parallel
+        return Evaluator(ensemble, part.task, part.questions, self._folder, parallel=parallel)
 
     def _scored(self, ask: Evaluator, tried: Sequence[System], questions: Sequence[Question]) -> dict[System, Scored]:
         """Members, settings and rivals over these questions."""
@@ -197,7 +196,8 @@ class StudyRun:
         fixed = list(dict.fromkeys([*self.members, *rivals]))
         passes = list(map(self._num_asked, fixed)), list(map(self._num_asked, self.grid))
         num_first, num_held_out = len(part.development), len(part.held_out)
-        num_last = num_held_out + min(self.protocol.timed, num_held_out)  # answered once more
+        num_timed = min(self.protocol.timed, num_held_out) if self.protocol.parallel > 1 else 0  # answered once more
+        num_last = num_held_out + num_timed
         num_settings = 1 + 2 * bool(self.protocol.sparing)  # judged
         num_passes = num_first * sum(map(sum, passes)) + num_last * (sum(passes[0]) + num_settings * max(passes[1]))
         num_steps = round(num_passes * self.register.steps_per_answer[name])

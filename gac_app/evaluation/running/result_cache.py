@@ -108,8 +108,10 @@ def result_cache_path(
     task: Task,
     system: System,
     questions: Sequence[Question],
+    parallel: int = 1,
 ) -> Path:
-    """The path of a system's cache. Everything that could change an answer changes the name.
+    """The path of a system's cache. Everything that could change an answer changes the name. So does `parallel`: answers
+    at once share the time.
 
     That is the members, their files and their engines, the settings, the code of plug-ins, the task, all `questions` of
     the file, the version, and the stored fields.
@@ -126,6 +128,7 @@ def result_cache_path(
         system.alone,
         task.model_dump(mode="json", exclude={"about"}),
         [question.model_dump(mode="json") for question in questions],
+        parallel,
     ]
     if config.control_tokens != "mask":
         facts.append(config.control_tokens)
