@@ -32,11 +32,8 @@ settings.load_profile("quick")
 def real_files() -> dict[str, Path]:
     """Member name -> file of the small configurations, from the cache, which is filled where it lacks them."""
     configs = [read_config(path, os.environ) for path in (DEFAULT_CONFIG, DEFAULT_CONFIG.with_name("cpu-small.yaml"))]
-    return {
-        member.name: resolve(member, cache_dir(config), lambda _: None).path
-        for config in configs
-        for member in config.members
-    }
+    placed = ((member, cache_dir(config)) for config in configs for member in config.members)
+    return {member.name: resolve(member, folder, lambda _: None).path for member, folder in placed}
 
 
 @pytest.fixture(scope="session")

@@ -106,9 +106,7 @@ def test_a_battle_by_reference_says_all_of_question_and_answers() -> None:
     }
 
 
-def test_play_stores_votes_by_reference_once_and_apart(
-    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_play_stores_reference_votes_once_apart(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beside a server: it is none, whose runs would be marked as its own."""
     monkeypatch.setattr("gac_app.storage.store.Heartbeat", lambda _: pytest.fail("it is no server"))
     data = tmp_path / "data.jsonl"

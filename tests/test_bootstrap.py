@@ -105,9 +105,7 @@ def test_a_closed_lab_is_none(config: Config, is_open: bool) -> None:
     assert (services.lab is not None) == is_open
 
 
-def test_who_deletes_everything_has_no_study_left(
-    config: Config, loaded: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_who_deletes_all_has_no_study(config: Config, loaded: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     loaded["a"] = FakeModel("a", 1, delay_s=0.02)  # no study ends by itself
     services = bootstrap.build_services(config)
     lab, store = services.lab, services.runs._store
@@ -130,9 +128,7 @@ def test_who_deletes_everything_has_no_study_left(
     assert lab.last_error == "The study was cancelled."
 
 
-def test_members_are_ready_before_another_engine_is_tried(
-    built: Build, loaded: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_members_are_ready_before_trials(built: Build, loaded: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """The trials run one after the other, and members keep what they were loaded with."""
     models, tried, may_end = dict(loaded), list[str](), threading.Event()
 

@@ -24,9 +24,9 @@ from gac_app.ui.settings.fields import fields_of
 from tests.examples import another_value
 from tests.fakes import config_of
 
-CONFIG = Config.model_validate(
-    {"members": [{"name": n, "source": "random:0", "score": s} for n, s in (("a", 1), ("b", 3))]}
-)
+MEMBERS = [{"name": name, "source": "random:0", "score": score} for name, score in (("a", 1), ("b", 3))]
+CONFIG = Config.model_validate({"members": MEMBERS})
+VALUES = st.none() | st.text() | st.floats() | st.lists(st.text())
 
 
 @pytest.mark.parametrize(
@@ -55,11 +55,7 @@ def test_a_setting_out_of_range_is_refused_by_name(field: str, value: Any) -> No
     assert caught.value.message
 
 
-@given(
-    st.dictionaries(
-        st.sampled_from(sorted(Settings.model_fields)), st.none() | st.text() | st.floats() | st.lists(st.text())
-    )
-)
+@given(st.dictionaries(st.sampled_from(sorted(Settings.model_fields)), VALUES))
 def test_any_settings_are_taken_or_refused_never_broken(changes: dict[str, Any]) -> None:
     try:
         settings = CONFIG.settings_from(changes)

@@ -26,9 +26,7 @@ ROOT = Path(__file__).parent.parent
 DOCS, README, CONTRIBUTING = ROOT / "docs", ROOT / "README.md", ROOT / "CONTRIBUTING.md"
 SHOWN = [README, *sorted(DOCS.glob("*.md")), CONTRIBUTING, ROOT / "SECURITY.md"]
 CONFIGURATION = (DOCS / "configuration.md").read_text(encoding="utf-8")
-_LIMITS = re.findall(
-    r"\| `(\w+)` \| ([\d.]+) \| `([\w/]+)\.py` \|", (DOCS / "alignment.md").read_text(encoding="utf-8")
-)
+_LIMITS = re.findall(r"\| `(\w+)` \| ([\d.]+) \| `([\w/]+)\.py` \|", (DOCS / "alignment.md").read_text("utf-8"))
 
 
 @pytest.mark.parametrize("page", SHOWN, ids=lambda page: page.name)
@@ -82,11 +80,8 @@ def blocks_of(page: Path, *languages: str) -> list[str]:
 
 
 def shown(*languages: str) -> list[Any]:
-    return [
-        pytest.param(code, id=f"{page.stem}-{number}")
-        for page in SHOWN
-        for number, code in enumerate(blocks_of(page, *languages))
-    ]
+    numbered = ((page.stem, *block) for page in SHOWN for block in enumerate(blocks_of(page, *languages)))
+    return [pytest.param(code, id=f"{page}-{number}") for page, number, code in numbered]
 
 
 @pytest.mark.parametrize("code", shown("python"))

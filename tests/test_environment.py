@@ -97,15 +97,13 @@ def test_zero_gpu_is_told_from_other_spaces() -> None:
     assert not environment.is_zero_gpu({"SPACE_ID": "me/gac"})
 
 
-@pytest.mark.parametrize(
-    "missing", ["", "SYSTEM", "SPACE_ID", "OAUTH_CLIENT_ID", "OAUTH_CLIENT_SECRET", "OAUTH_SCOPES"]
-)
-def test_visitors_sign_in_only_where_a_space_offers_it(missing: str) -> None:
+@pytest.mark.parametrize("absent", ["", "SYSTEM", "SPACE_ID", "OAUTH_CLIENT_ID", "OAUTH_CLIENT_SECRET", "OAUTH_SCOPES"])
+def test_visitors_sign_in_only_where_a_space_offers_it(absent: str) -> None:
     environ = {
         "SYSTEM": "spaces", "SPACE_ID": "me/gac", "OAUTH_CLIENT_ID": "one", "OAUTH_CLIENT_SECRET": "two",
         "OAUTH_SCOPES": "openid profile", "OPENID_PROVIDER_URL": "https://huggingface.co",
     }  # fmt: skip
-    assert environment.sign_in_secret({**environ, missing: ""}) == ("" if missing else "two")
+    assert environment.sign_in_secret({**environ, absent: ""}) == ("" if absent else "two")
 
 
 def test_defaults_lie_in_the_users_folders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -42,10 +42,8 @@ def main() -> None:
     shared: dict[str, Any] = {"context_length": 1024, "num_threads": 1, "dtype": "float32"}
     by_vllm = {"backend": "vllm", "vllm": {"kv_cache_memory_bytes": 1 << 28, "enforce_eager": True}}
     with tempfile.TemporaryDirectory() as name:
-        sources = [str(tiny.save_llama(Path(name) / part, seed, **SIZES)) for seed, part in enumerate("ab")]
-        members = [
-            {"name": s[-1], "source": s, **shared, **more} for s, more in zip(sources, (by_vllm, {}), strict=True)
-        ]
+        paths = [str(tiny.save_llama(Path(name) / part, seed, **SIZES)) for seed, part in enumerate("ab")]
+        members = [{"name": s[-1], "source": s, **shared, **more} for s, more in zip(paths, (by_vllm, {}), strict=True)]
         with gac_app.load({"members": members}) as ensemble:
             engine = next(one for one in gc.get_objects() if isinstance(one, VllmEngine))
             steps(ensemble, "warm up")

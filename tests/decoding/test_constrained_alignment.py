@@ -136,11 +136,8 @@ def is_conflict(piece: bytes, said: list[tuple[Probs, Probs]], weights: list[flo
     if all(end >= 0.9 * whole for end, whole in zip(ends, begun, strict=True)):
         return False
     masses = [weight * whole for weight, whole in zip(weights, begun, strict=True)]
-    shares = [
-        (end, whole)
-        for end, whole, mass in zip(ends, begun, masses, strict=True)
-        if whole > 0 and mass >= 0.05 * sum(masses)
-    ]
+    least = 0.05 * sum(masses)
+    shares = [(end, whole) for end, whole, mass in zip(ends, begun, masses, strict=True) if whole and mass >= least]
     if all(end >= 0.9 * whole for end, whole in shares) or all(end < 0.1 * whole for end, whole in shares):
         return False
     odds = [end / max(whole - end, 1e-9) for end, whole in shares]

@@ -111,9 +111,7 @@ def nested(depth: int) -> dict[str, Any]:
     return schema
 
 
-WIDE = {
-    "anyOf": [{"type": "object", "properties": {f"a{i}_{n}": {"type": "string"} for i in range(8)}} for n in range(100)]
-}
+WIDE = {"anyOf": [{"type": "object", "properties": {f"a{i}_{n}": nested(0) for i in range(8)}} for n in range(100)]}
 
 
 @pytest.mark.parametrize(

@@ -83,9 +83,8 @@ def check(told: Told) -> Expected:
     assert distance(distribution.probs_U, wanted.probs, told.union) <= wanted.untracked + ROUNDING
     if wanted.untracked == 0:
         for token_id, token in enumerate(told.union.tokens):
-            assert distribution.partial_ids.get(token_id, 0.0) == pytest.approx(
-                wanted.partial_probs.get(token, 0.0), abs=ROUNDING
-            )
+            partial = distribution.partial_ids.get(token_id, 0.0)
+            assert partial == pytest.approx(wanted.partial_probs.get(token, 0.0), abs=ROUNDING)
     return wanted
 
 

@@ -134,8 +134,6 @@ def test_so_it_is_in_threads_and_beside_others(delays_ms: tuple[int, ...], how: 
 
 
 class NeedsThree(CombineRule):
-    """The mean of exactly three."""
-
     def __call__(self, probs_MU: torch.Tensor, weights_M: torch.Tensor) -> torch.Tensor:
         first, second, third = probs_MU
         return first + second + third
@@ -312,10 +310,7 @@ def test_a_step_is_plain_only_where_all_are_read_for_it(alignment: str) -> None:
     def note(_: DraftCosts, seconds: float, *, is_drafting: bool) -> None:
         were_drafted.append(is_drafting)
 
-    with (
-        patch.object(DraftCosts, "note_step", note),
-        patch.object(DraftCosts, "is_measured", property(lambda _: minds.random() < 0.5)),
-    ):
+    with patch.multiple(DraftCosts, note_step=note, is_measured=property(lambda _: minds.random() < 0.5)):
         steps, _ = decoded(alike(7, 7, 8), **{**IN_TURN, "alignment": alignment, "max_new_tokens": 200})
     steps = steps[-len(were_drafted) :]
     plain = [step for step, was_drafted in zip(steps, were_drafted, strict=True) if not was_drafted]

@@ -71,14 +71,9 @@ def test_an_ensemble_of_one_is_that_member_alone(seed: int, temperature: float, 
 
 
 @FEW
-@given(
-    seeds=SEEDS,
-    threshold=st.floats(0, 1),
-    weights=st.lists(st.floats(0.1, 9), min_size=4, max_size=4),
-    alignment=ALIGNMENTS,
-)
+@given(seeds=SEEDS, threshold=st.floats(0, 1), weights=st.tuples(*[st.floats(0.1, 9)] * 4), alignment=ALIGNMENTS)
 def test_the_combined_distribution_lies_between_its_members(
-    seeds: list[int], threshold: float, weights: list[float], alignment: str
+    seeds: list[int], threshold: float, weights: tuple[float, ...], alignment: str
 ) -> None:
     ensemble = make(*seeds, alignment=alignment)
     given_weights = {f"m{seed}": weight for seed, weight in zip(seeds, weights, strict=False)}
@@ -152,11 +147,9 @@ def test_a_full_context_finishes_with_the_member_named() -> None:
     assert "m1" in finished.detail or "m2" in finished.detail
 
 
-@pytest.mark.parametrize(
-    ("seed", "context_length", "threshold"), [(0, 17, 0.3), (3, 17, 0.3), (6, 14, 0.3), (18, 17, 0.6)]
-)
-def test_a_longer_spelling_overruns_no_context(seed: int, context_length: int, threshold: float) -> None:
+@pytest.mark.parametrize(("seed", "length", "threshold"), [(0, 17, 0.3), (3, 17, 0.3), (6, 14, 0.3), (18, 17, 0.6)])
+def test_a_longer_spelling_overruns_no_context(seed: int, length: int, threshold: float) -> None:
     """Of a member that spells anew what it had read and what it missed; the toys refuse to read more than they hold."""
     how = {"mode": "gate", "threshold": threshold, "temperature": 1.0, "seed": seed, "max_new_tokens": 40}
-    _, finished = decoded(toy_ensemble(toys(seed, 3, LETTERS, num_words=8), context_length), **how)
+    _, finished = decoded(toy_ensemble(toys(seed, 3, LETTERS, num_words=8), length), **how)
     assert (finished.reason, finished.detail[-7:]) == (FinishReason.LENGTH, "tokens)")

@@ -40,9 +40,7 @@ def without_some(ids_V: Any, union: Any, _: Any) -> Any:
 PLANTS: dict[str, Callable[[Any], Any]] = {
     "UnionVocabulary.ids_of": wrapped(without_some),
     "Gate.decide": wrapped(lambda decision, *_: replace(decision, is_open=not decision.is_open)),
-    "Combiner.mixture_weights": wrapped(
-        lambda shares, *_: dict(zip(shares, [*list(shares.values())[::-1]], strict=True))
-    ),
+    "Combiner.mixture_weights": wrapped(lambda shares, *_: dict(zip(shares, [*shares.values()][::-1], strict=True))),
     "boundary_conflicts": wrapped(lambda *_: []),
     "Mixture.choose": wrapped(lambda chosen, *_: max(0, chosen - 1)),
     "Mixture.gate_choice": wrapped(lambda chosen, *_: None if chosen is None else max(0, chosen - 1)),

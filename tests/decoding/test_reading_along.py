@@ -32,9 +32,8 @@ def test_every_pass_is_counted(alignment: str) -> None:
     models = [FakeModel("a", 1), FakeModel("b", 2)]
     ensemble = ensemble_of(models, config_of(["a", "b"], {**ASKED_RARELY, "gate_policy": "eager"}), InlineMember)
     _, finished = decoded(ensemble, prompt="the model", **ASKED_RARELY, alignment=alignment)
-    assert {model.name: len(model.batches) for model in models} == {
-        name: usage.num_forwards for name, usage in finished.members.items()
-    }
+    counted = {name: usage.num_forwards for name, usage in finished.members.items()}
+    assert {model.name: len(model.batches) for model in models} == counted
     assert finished.members["b"].num_forwards > finished.num_tokens * 0.8 > finished.num_ensembled  # it has read along
 
 

@@ -70,11 +70,9 @@ def threaded() -> Ensemble:
     return ensemble_of([RoundingModel("a", 0), RoundingModel("b", 1)])
 
 
-def finished(
-    ensemble: Ensemble, prompt: str, reproducible: str = "on", namespace: str = "", **how: Any
-) -> FinishedEvent:
+def finished(ensemble: Ensemble, prompt: str, reproducible: str = "on", **how: Any) -> FinishedEvent:
     settings = ensemble.config.settings_from({"max_new_tokens": 14, "reproducible": reproducible, **how})
-    _, end = steps_and_end(ensemble.generate(prompt, settings, namespace=namespace))
+    _, end = steps_and_end(ensemble.generate(prompt, settings))
     assert end.is_reproducible == (reproducible == "on")
     return end
 

@@ -145,10 +145,8 @@ def test_under_the_paper_the_likeliest_cut_counts(whole: float, expected: float)
 def test_under_the_paper_the_union_s_own_cut_counts_too() -> None:
     """Of `abba` as `ab`, `ba`, where each member knows one of the two."""
     letters = (b"a", 0.01), (b"b", 0.01)
-    members = [
-        Settled((b"a", b"b", pair), 0, given=(*letters, (pair, 0.88)), after_ab=(*letters, (pair, 0.88)))
-        for pair in (b"ab", b"ba")
-    ]
+    given = {pair: (*letters, (pair, 0.88)) for pair in (b"ab", b"ba")}
+    members = [Settled((b"a", b"b", pair), 0, given=probs, after_ab=probs) for pair, probs in given.items()]
     (score,) = toy_ensemble(members, mode="every-step", alignment="paper").score(PROMPT, ["abba"], raw=True)
     assert math.exp(score.log_prob) == pytest.approx((0.88 / 2) ** 2, rel=LATITUDE)
 

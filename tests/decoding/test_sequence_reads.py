@@ -159,9 +159,8 @@ class Reads(RuleBasedStateMachine):
 
 @pytest.mark.hypothesis
 def test_reads_give_what_a_fresh_model_gives() -> None:
-    run_state_machine_as_test(
-        Reads, settings=settings(max_examples=4 * settings().max_examples, stateful_step_count=40)
-    )
+    often = settings(max_examples=4 * settings().max_examples, stateful_step_count=40)
+    run_state_machine_as_test(Reads, settings=often)
 
 
 def opened(model: FakeModel) -> tuple[ByHand, SequenceReads]:

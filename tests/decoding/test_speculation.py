@@ -167,16 +167,14 @@ def test_the_fastest_pass_of_a_size_counts_once_two_are_known() -> None:
     assert costs.gain(2, 2) == 0, "nothing is known of single ids"
 
 
-@pytest.mark.parametrize(
-    ("drafted_s", "is_better", "num_tried"), [(0.125, True, 4), (0.25, False, 16), (0.5, False, 16)]
-)
-def test_the_other_way_is_tried_every_128_tokens(drafted_s: float, is_better: bool, num_tried: int) -> None:
+@pytest.mark.parametrize(("drafted_s", "is_better", "tries"), [(0.125, True, 4), (0.25, False, 16), (0.5, False, 16)])
+def test_the_other_way_is_tried_every_128_tokens(drafted_s: float, is_better: bool, tries: int) -> None:
     costs, ways = DraftCosts(), list[bool]()  # whether each token was drafted for
-    for _ in range(128 + 3 * (num_tried + 128)):
+    for _ in range(128 + 3 * (tries + 128)):
         ways.append(costs.is_worth_drafting())
         costs.note_step(drafted_s if ways[-1] else 0.25, is_drafting=ways[-1])
     expected = [False] * 4 + [True] * 16 + [is_better] * 108
-    assert ways == expected + 3 * ([not is_better] * num_tried + [is_better] * 128)
+    assert ways == expected + 3 * ([not is_better] * tries + [is_better] * 128)
 
 
 def test_without_a_gate_the_fastest_member_drafts() -> None:

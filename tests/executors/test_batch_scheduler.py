@@ -64,11 +64,9 @@ def test_each_is_told_before_the_next_distribution_is_made(monkeypatch: pytest.M
     desk = Desk()
     desk.model.chunk_size = 100
     told: list[int] = []
-    results = [desk.ask(desk.open(text)) for text in ("one", "two", "three")]
-    project = VocabMapping.project
-    monkeypatch.setattr(
-        VocabMapping, "project", lambda *args: told.append(sum(map(Future.done, results))) or project(*args)
-    )
+    asked = [desk.ask(desk.open(text)) for text in ("one", "two", "three")]
+    real = VocabMapping.project
+    monkeypatch.setattr(VocabMapping, "project", lambda *args: told.append(sum(map(Future.done, asked))) or real(*args))
     desk.run()
     assert desk.model.batches == [3]
     assert told == [0, 1, 2]

@@ -141,9 +141,7 @@ def test_what_is_kept_is_bounded_in_ids_and_told() -> None:
     desk.member.close()
 
 
-@pytest.mark.parametrize(
-    ("forgotten", "num_held"), [(NAMESPACE, 1), ("alice", 1), ("bob", 2), ("alice/tal", 3), ("", 3)]
-)
+@pytest.mark.parametrize(("forgotten", "num_held"), [(NAMESPACE, 1), ("alice", 1), ("bob", 2), ("alice/t", 3), ("", 3)])
 def test_what_is_forgotten_is_freed_and_no_longer_kept(desk: Desk, forgotten: str, num_held: int) -> None:
     live, _ = desk.opened(PROMPT)
     desk.member.free(desk.opened(PROMPT)[0])
@@ -172,9 +170,7 @@ OUT_OF_MEMORY = (
     RuntimeError("[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: 4 bytes"),
     RuntimeError("std::bad_alloc"),  # C++, as GCC words it
     RuntimeError("bad allocation"),  # and as MSVC does
-    RuntimeError(
-        "[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : Failed to allocate memory for requested buffer of size 4"
-    ),
+    RuntimeError("[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : Failed to allocate memory for requested buffer"),
 )
 
 

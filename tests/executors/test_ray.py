@@ -148,9 +148,7 @@ def test_an_actor_killed_amid_an_answer_changes_nothing(near: Ensemble, far: Ens
     assert far.members["b"].failure == ""
 
 
-def test_an_actor_that_is_silent_is_given_up(
-    near: Ensemble, far: Ensemble, patience: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_actor_that_is_silent_is_given_up(near: Ensemble, far: Ensemble, monkeypatch: pytest.MonkeyPatch) -> None:
     pid = pid_of(host_of(far, "b"))
     monkeypatch.setattr(ray_actors, "PULSE_S", 1.0)
     try:

@@ -30,11 +30,9 @@ def test_an_address_where_nothing_listens_is_told() -> None:
     pytest.importorskip("ray")
     with socket.socket() as taken:  # bound, and not listening
         taken.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{taken.getsockname()[1]}"
-        with pytest.raises(
-            ModelLoadError, match=rf"Ray at {address} cannot be reached .*'ray start --head' runs there"
-        ):
-            load_ensemble(config_of(["a"]).run_by("ray", address))
+        place = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(ModelLoadError, match=rf"Ray at {place} cannot be reached .*'ray start --head' runs there"):
+            load_ensemble(config_of(["a"]).run_by("ray", place))
 
 
 @pytest.mark.parametrize("address", ["ray://10.0.0.1:10001", "10.0.0.1", "http://10.0.0.1:6379", ""])

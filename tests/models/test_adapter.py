@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -78,9 +77,7 @@ def not_a_number(weights: Weights) -> Weights:
         (not_a_number, "has values that are no numbers"),
     ],
 )
-def test_an_adapter_of_another_model_is_refused(
-    spoil: Callable[[Weights], Weights], why: str, llama_dir: Path, directory: Path
-) -> None:
+def test_an_adapter_of_another_model_is_refused(spoil: Any, why: str, llama_dir: Path, directory: Path) -> None:
     """PEFT would draw what is missing at random."""
     file = directory / SAFE
     save_file(spoil(load_file(file)), file)
@@ -117,10 +114,7 @@ def test_an_unsafe_adapter_is_refused(
         ("unsloth/qwen2.5-1.5b-instruct-unsloth-bnb-4bit", "hub:Qwen/Qwen2.5-1.5B-Instruct", False),
         ("Qwen/Qwen2.5-1.5B-Instruct", "hub:Qwen/Qwen2.5-1.5B-Instruct-GGUF#q4.gguf", False),
         ("Qwen/Qwen2.5-1.5B", "/models/another", False),
-        *(
-            (path, "hub:Qwen/Qwen2.5-1.5B", False)
-            for path in ("/tmp/out", "./a/b", "~/base", "C:\\base", "base", "", None)
-        ),
+        *((path, "hub:Qwen/Qwen2-7B", False) for path in ("/tmp/out", "./a/b", "~/base", "C:\\base", "base", "", None)),
     ],
 )
 def test_an_adapter_trained_on_another_model_is_told(

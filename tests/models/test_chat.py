@@ -41,9 +41,8 @@ def rendered(template: str, messages: list[Message]) -> str:
     """What the template itself makes of the messages."""
     environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
     plain = [{"role": m.role, "content": m.content} for m in messages]
-    return environment.from_string(template).render(
-        messages=plain, add_generation_prompt=True, bos_token="<bos>", eos_token="<eos>"
-    )
+    tokens = {"bos_token": "<bos>", "eos_token": "<eos>"}
+    return environment.from_string(template).render(messages=plain, add_generation_prompt=True, **tokens)
 
 
 def joined(fragments: list[Fragment]) -> str:
@@ -67,9 +66,7 @@ def test_the_layout_is_the_templates_own(name: str, texts: list[str]) -> None:
 @pytest.mark.parametrize("content", HOSTILE)
 def test_what_somebody_wrote_is_in_no_trusted_fragment(name: str, content: str) -> None:
     def trusted(content: str) -> list[str]:
-        fragments = ChatFormat(TEMPLATES[name], "<bos>", "<eos>").fragments(
-            user_and_assistant(content, content, content)
-        )
+        fragments = ChatFormat(TEMPLATES[name], "<bos>", "<eos>").fragments(user_and_assistant(*[content] * 3))
         return [fragment.text for fragment in fragments if fragment.is_trusted]
 
     assert trusted(content) == trusted("harmless")
@@ -81,13 +78,9 @@ def test_a_space_before_the_content_belongs_to_its_first_word() -> None:
 
 
 def test_a_template_is_given_options_and_helpers() -> None:
-    template = (
-        "{{ bos_token }}{{ tools | tojson(indent=1) }}{{ messages[0].content }}"
-        "{{ add_generation_prompt }}{{ eos_token }}"
-    )
-    fragments = ChatFormat(template, "<b>", "<e>", {"tools": ["é"], "eos_token": "not this"}).fragments(
-        [Message("user", "hi")]
-    )
+    template = "{{bos_token}}{{tools | tojson(indent=1)}}{{messages[0].content}}{{add_generation_prompt}}{{eos_token}}"
+    options = {"tools": ["é"], "eos_token": "not this"}
+    fragments = ChatFormat(template, "<b>", "<e>", options).fragments([Message("user", "hi")])
     assert joined(fragments) == '<b>[\n "é"\n]hiTrue<e>'
     marked = "{% for m in messages %}{% generation %}{{ m.content }}{% endgeneration %}{% endfor %}"
     assert joined(ChatFormat(marked).fragments([Message("user", "hello")])) == "hello", "for training alone"

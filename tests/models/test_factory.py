@@ -67,11 +67,9 @@ def test_a_random_model_needs_no_files(tmp_path: Path) -> None:
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("backend", ["auto", "llama_cpp"])
+@pytest.mark.parametrize("engine", ["auto", "llama_cpp"])
 @pytest.mark.parametrize("damage", ["half", "header", "magic only", "wild length", "zeros behind the header"])
-def test_a_damaged_file_is_named_and_the_process_lives_on(
-    damage: str, backend: str, gguf: Path, tmp_path: Path
-) -> None:
+def test_a_damaged_file_is_named_and_the_process_lives_on(damage: str, engine: str, gguf: Path, tmp_path: Path) -> None:
     data = gguf.read_bytes()
     damaged = {
         "half": data[: len(data) // 2],
@@ -83,7 +81,7 @@ def test_a_damaged_file_is_named_and_the_process_lives_on(
     path = tmp_path / "damaged.gguf"
     path.write_bytes(damaged)
     with pytest.raises(ModelLoadError) as caught:
-        load_member(path, tmp_path, backend=backend)
+        load_member(path, tmp_path, backend=engine)
     message = str(caught.value)
     assert message.startswith("tiny: ")
     assert "damaged.gguf" in message

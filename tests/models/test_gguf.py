@@ -44,9 +44,7 @@ def test_the_converted_model_is_its_original(gguf: Path, llama: TransformersMode
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
 
 
-def test_a_file_is_converted_once_and_anew_when_it_changed(
-    gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_is_converted_once_and_when_changed(gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = converted(gguf, tmp_path)
     with monkeypatch.context() as patched:
         patched.setattr(gguf_conversion, "_convert", lambda *_: pytest.fail("converted again"))

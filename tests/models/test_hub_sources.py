@@ -158,9 +158,7 @@ def test_where_all_mirrors_fail_each_reason_is_told(hub: FakeHub, wheels: Path, 
     assert message.startswith("tiny: hub:org/tiny#absent.gguf: ")
 
 
-def test_the_cached_file_is_found_when_mirrors_change(
-    hub: FakeHub, wheels: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_other_mirrors_find_the_cache(hub: FakeHub, wheels: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hub.files["m.gguf"] = GGUF
     path = find(cache, source=[HUB, WHEEL], sha256=SHA256).path
     hub.requests.clear()

@@ -140,9 +140,7 @@ def test_where_there_is_no_room_all_stays(file: Path, monkeypatch: pytest.Monkey
     assert mapped.tobytes() == file.read_bytes()
 
 
-def test_without_large_pages_all_is_moved_in_small_ones(
-    file: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_without_large_pages_small_ones_are_used(file: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "enabled").write_text("always madvise [never]\n")
     (tmp_path / "hpage_pmd_size").write_text(f"{_SIZE}\n")
     monkeypatch.setattr(large_pages, "_SETTINGS", tmp_path)

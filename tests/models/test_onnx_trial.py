@@ -184,9 +184,7 @@ def test_what_was_found_is_kept_beside_the_graph(
 
 
 @pytest.mark.parametrize("by", ["batch", "chunk"])
-def test_only_what_is_invariant_both_ways_may_be_slower(
-    by: str, windowed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_invariance_is_not_enough(by: str, windowed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trial, f"is_{by}_invariant", lambda _: False)
     monkeypatch.setattr(trial, "_times", lambda *_: ([1.0, 2.0, 4.0], [1.1, 1.2, 3.0]))
     monkeypatch.setattr(trial, "_BUSY", 0.0)

@@ -90,15 +90,9 @@ def test_a_gpu_that_is_not_there_is_refused() -> None:
     assert plan([member("a", device="cuda:3")], machine(80)).refusals == ["a: cuda:3 not here; there are 1 GPUs"]
     assert "not assumed" in plan([member("a", device="cuda:9")], parse_devices("2x24GiB")).refusals[0]
     assert plan([member("a", device="mps")], machine()).refusals == []
-    for wrong in (
-        {"device": "cuda"},
-        {"device": ""},
-        {"device": ["auto"]},
-        {"device": []},
-        {"max_memory": {"cuda": 1}},
-    ):
+    for bad in ({"device": "cuda"}, {"device": ""}, {"device": ["auto"]}, {"device": []}, {"max_memory": {"cuda": 1}}):
         with pytest.raises(ValidationError, match="expected cpu, or GPUs by number"):
-            member("a", **wrong)
+            member("a", **bad)
 
 
 def test_a_limit_of_memory_is_not_exceeded() -> None:

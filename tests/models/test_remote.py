@@ -110,9 +110,7 @@ def test_untold_tokens_share_the_rest(directory: Path, url: str, llama: Transfor
     torch.testing.assert_close(found[others], torch.full((len(found) - 5,), left / (len(found) - 5)))
 
 
-def test_more_are_asked_for_while_much_is_unknown(
-    directory: Path, url: str, llama: TransformersModel, fake: FakeInference
-) -> None:
+def test_a_large_rest_is_asked_about(directory: Path, url: str, llama: TransformersModel, fake: FakeInference) -> None:
     with closing(load(member_of(directory, url, top_logprobs=2))) as model:
         fake.asked.clear()
         found, exact = probs_after(model, TEXT)[0], probs_after(llama, TEXT)[0]
@@ -162,9 +160,7 @@ def test_a_busy_server_is_asked_again(after: str, model: RemoteModel, fake: Fake
 
 @pytest.mark.parametrize("is_date", [False, True])
 @pytest.mark.parametrize("is_stopped", [False, True])
-def test_a_step_waits_for_a_busy_server_while_it_can(
-    is_date: bool, is_stopped: bool, model: RemoteModel, fake: FakeInference
-) -> None:
+def test_a_step_waits_while_it_can(is_date: bool, is_stopped: bool, model: RemoteModel, fake: FakeInference) -> None:
     after = formatdate(time.time() + 3600, usegmt=True) if is_date else "3600"
     step = KVSequence(0, timeout_s=7200 if is_stopped else 60)
     if is_stopped:
@@ -221,9 +217,7 @@ def test_a_server_that_is_not_there_is_named(directory: Path) -> None:
         load(member_of(directory, "http://127.0.0.1:9"))
 
 
-def test_the_key_comes_from_the_environment(
-    directory: Path, url: str, fake: FakeInference, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_key_is_a_variable(directory: Path, url: str, fake: FakeInference, monkeypatch: pytest.MonkeyPatch) -> None:
     fake.key = KEY
     with pytest.raises(ModelLoadError, match="answered 401"):
         load(member_of(directory, url))

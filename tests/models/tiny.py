@@ -64,10 +64,8 @@ def sentencepiece_tokenizer(puts_space_first: bool = False) -> Tokenizer:
     replace = normalizers.Replace(" ", "▁")
     prepend = normalizers.Prepend("▁")
     tokenizer.normalizer = normalizers.Sequence([prepend, replace]) if puts_space_first else replace
-    strip = [decoders.Strip(" ", 1, 0)] if puts_space_first else []
-    tokenizer.decoder = decoders.Sequence(
-        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), *strip]
-    )
+    last = [decoders.Strip(" ", 1, 0)] if puts_space_first else []
+    tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), *last])
     tokenizer.post_processor = processors.TemplateProcessing(single="<bos> $A", special_tokens=[("<bos>", 2)])
     return tokenizer
 

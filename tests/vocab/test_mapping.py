@@ -35,11 +35,9 @@ def reference_U(
 
 @pytest.mark.slow
 @given(members, st.integers(0, 2**32), st.sampled_from([0.1, 3.0, 30.0]), st.booleans())
-def test_project_equals_the_slow_reference(
-    vocabularies: list[MemberVocabulary], seed: int, scale: float, keeps: bool
-) -> None:
-    union = UnionVocabulary.build(vocabularies)
-    for vocab in vocabularies:
+def test_project_equals_a_slow_reference(vocabs: list[MemberVocabulary], seed: int, scale: float, keeps: bool) -> None:
+    union = UnionVocabulary.build(vocabs)
+    for vocab in vocabs:
         logits_NV = scale * torch.randn(2, len(vocab), generator=torch.Generator().manual_seed(seed))
         rows = [reference_U(vocab, union, row.double().tolist(), keeps_control=keeps) for row in logits_NV]
         expected = torch.tensor(rows)
@@ -77,9 +75,8 @@ def test_what_is_no_number_stays_none() -> None:
 
 
 def test_whether_a_token_goes_on_into_a_piece() -> None:
-    mapping = VocabMapping(
-        vocabulary([b"ab", b"c", b"  "]), UnionVocabulary([b"  ", b" print", b"ab", b"c", b"cd", b"d"])
-    )
+    union = UnionVocabulary([b"  ", b" print", b"ab", b"c", b"cd", b"d"])
+    mapping = VocabMapping(vocabulary([b"ab", b"c", b"  "]), union)
     for before, piece, is_spanned in (
         (b"a", b"b", True),  # as far as the piece goes
         (b"", b"a", True),  # beyond it

@@ -156,8 +156,6 @@ def test_one_member_is_itself(name: str) -> None:
 
 
 class Broken(CombineRule):
-    """Gives what it is told to."""
-
     gives: str = "nan"
 
     def __call__(self, probs_MU: torch.Tensor, weights_M: torch.Tensor) -> torch.Tensor:
@@ -183,8 +181,6 @@ def test_a_rule_that_breaks_is_named(gives: str, told: str) -> None:
 
 
 class BadShares(LinearRule):
-    """Gives what it is told to."""
-
     gives: tuple[float, ...] = ()
 
     def shares(self, weights: object) -> tuple[float, ...]:

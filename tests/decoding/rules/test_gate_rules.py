@@ -56,8 +56,6 @@ def test_chance_is_below_its_threshold_as_often_as_that_says() -> None:
 
 
 class Boundless(GateRule):
-    """Twice as sure as one can be."""
-
     def __call__(self, gate: TokenDistribution) -> float:
         return 2 * gate.top[0][1]
 
@@ -73,8 +71,6 @@ def test_a_confidence_that_is_none_is_told(rule: type[GateRule], told: str) -> N
 
 
 class Unopened(GateRule):
-    """Cannot decide."""
-
     raises: str
 
     def __call__(self, gate: TokenDistribution) -> float:

@@ -30,6 +30,7 @@ from tests.decoding.toy import toy_ensemble, toys
 from tests.fakes import FakeModel, Fault, config_of, ensemble_of, steps_and_end
 
 PRIOR = {"a": 0.25, "b": 0.75}
+ALIGNMENTS = st.sampled_from(["paper", "prefix"])
 
 
 def test_entropy_by_hand() -> None:
@@ -142,8 +143,6 @@ def test_a_member_may_fail_at_the_prompt_that_is_weighed(policy: str) -> None:
 
 
 class Broken(WeightRule):
-    """Gives no weight to anybody it knows."""
-
     def __call__(self, inputs: WeightInputs) -> dict[str, float]:
         return dict.fromkeys(inputs.prior, math.nan)
 
@@ -169,8 +168,6 @@ def test_what_a_rule_did_not_ask_for_is_told(needs: str, flag: str) -> None:
 
 
 class Remembers(WeightRule):
-    """With a memory that may be none."""
-
     factor: float
 
     @property
@@ -220,12 +217,10 @@ def test_members_whose_weights_are_all_zero_count_the_same() -> None:
     seed=st.integers(0, 200),
     num=st.integers(2, 4),
     decay=st.sampled_from([1.0, 0.8]),
-    alignment=st.sampled_from(["paper", "prefix"]),
+    alignment=ALIGNMENTS,
     threshold=st.sampled_from([1.01, 0.4]),
 )
-def test_a_trace_shows_the_posterior_of_its_probabilities(
-    seed: int, num: int, decay: float, alignment: str, threshold: float
-) -> None:
+def test_a_trace_shows_its_posterior(seed: int, num: int, decay: float, alignment: str, threshold: float) -> None:
     how: dict[str, Any] = {"weights": "posterior", "weight_params": {"decay": decay}, "alignment": alignment}
     evidence = dict.fromkeys((f"m{i}" for i in range(num)), 0.0)
     ensemble = toy_ensemble(toys(seed, num))
@@ -255,11 +250,7 @@ def test_at_boundaries_that_all_share_the_given_weights_count(seed: int, num: in
         is_shared = not step.is_partial
 
 
-@given(
-    seed=st.integers(0, 500),
-    text=st.text("ab", min_size=1, max_size=12),
-    alignment=st.sampled_from(["paper", "prefix"]),
-)
+@given(seed=st.integers(0, 500), text=st.text("ab", min_size=1, max_size=12), alignment=ALIGNMENTS)
 def test_the_posterior_costs_a_bit_more_than_the_better_at_most(seed: int, text: str, alignment: str) -> None:
     """The chain rule of a mixture: its probability of the text is the weighted mean of the members'."""
     members = toys(seed, 2, num_words=0)
