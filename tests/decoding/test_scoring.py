@@ -7,6 +7,7 @@ import math
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,11 +18,11 @@ from hypothesis import strategies as st
 from gac_app.decoding.contexts import Wait
 from gac_app.decoding.member import InlineMember
 from gac_app.decoding.rules.weights import LEAST_LOG_PROB
-from gac_app.decoding.scoring import Score, SingleFlightCache, single_flight
+from gac_app.decoding.scoring import ReadPrompt, Score, SingleFlightCache, bits_per_byte, single_flight
 from gac_app.errors import MemberError, RequestError, SessionStopped
-from gac_app.models.sequence import KVSequence
+from gac_app.models.sequence import LOCAL, KVSequence
 from tests.decoding.conftest import make
-from tests.decoding.toy import Toy, model_of, tokenisations, toy_ensemble, toys
+from tests.decoding.toy import Toy, ToyModel, model_of, tokenisations, toy_ensemble, toys
 from tests.examples import FEW
 from tests.fakes import WAIT_S, FixedModel, ensemble_of
 
@@ -88,6 +89,25 @@ def test_a_member_alone_scores_by_the_chain_rule(seed: int, text: str) -> None:
         (score,) = ensemble.score(PROMPT, [text], alone=name, raw=True)
         assert score.log_prob == pytest.approx(chain(toy, pieces), rel=LATITUDE)
         assert (score.num_bytes, score.num_steps, score.num_ensembled) == (len(text), len(pieces), 0)
+
+
+class SpacedModel(ToyModel):
+    """Puts a space before each document."""
+
+    def encode_raw(self, text: str) -> list[int]:
+        return [len(self.toy.tokens), *(self.vocabulary.encode(f" {text}") if text else ())]
+
+
+def test_a_document_is_scored_with_the_space_that_is_put_first() -> None:
+    toy = Toy((b"a", b"b", b" ", b" a"), 1, sparsity=0)
+    with closing(ensemble_of([SpacedModel("m0", toy)], member=InlineMember)) as ensemble:
+        (score,) = ensemble.score("", ["ab"], alone="m0", raw=True)
+        log_prob = math.log(toy.probs(b"")[b" a"] * toy.probs(b" a")[b"b"])
+        assert score == Score(pytest.approx(log_prob, rel=LATITUDE), num_bytes=2, num_steps=2, num_ensembled=0)
+        with closing(ReadPrompt([ensemble.members["m0"]], [[4]], WAIT_S, LOCAL)) as read:
+            assert bits_per_byte(read, "ab") == pytest.approx(score.bits_per_byte, rel=LATITUDE)
+        (behind,) = ensemble.score("a", ["a"], alone="m0", raw=True)
+        assert behind.log_prob == pytest.approx(math.log(toy.probs(b" a")[b"a"]), rel=LATITUDE)
 
 
 def bytes_by_hand(members: list[Toy], weights: list[float], text: bytes) -> float:

@@ -158,10 +158,26 @@ def read_pieces(prompt: ReadPrompt, ids: Sequence[int], gate: Gate) -> Iterator[
                 is_stable = all(len(one) == 1 for one in own)
 
 
-def spelt_by(member: Member, text: bytes) -> tuple[int, ...]:
-    """The union tokens of a text, as a member's tokeniser cuts it. Pieces that are no union token are cut further."""
+def spelt_by(member: Member, text: bytes, before: Sequence[int] | None) -> tuple[int, ...]:
+    """The union tokens of a text, as a member's tokeniser cuts it. Pieces that are no union token are cut further.
+
+    Args:
+        before: see `spaced_ids`.
+    """
     own, union = member.mapping.vocabulary.token_bytes, member.mapping.union
-    return tuple(token_id for one in member.mapping.spell(text) for token_id in union.cut(own[one] or b""))
+    ids = spaced_ids(member, text, before) or member.mapping.spell(text)
+    return tuple(token_id for one in ids for token_id in union.cut(own[one] or b""))
+
+
+def spaced_ids(member: Member, text: bytes, before: Sequence[int] | None) -> list[int]:
+    """A member's ids of a text behind the ids `before`, where these are the start of a document and its tokeniser puts
+    a space first; else none.
+    """
+    if before is None or before != (start := member.encode("")):
+        return []
+    whole = member.encode(text.decode())
+    ids = whole[len(start) :]
+    return ids if whole == [*start, *ids] and member.mapping.vocabulary.decode(ids) == b" " + text else []
 
 
 def log(prob: float) -> float:

@@ -20,7 +20,7 @@ from gac_app.decoding.rules import REGISTRIES
 from gac_app.decoding.rules.answer import StepRules
 from gac_app.decoding.rules.weights import LEAST_LOG_PROB
 from gac_app.decoding.scoring.bytes import Segment, TextProbs, log_prob_in, read_by_all, segments
-from gac_app.decoding.scoring.pieces import PieceRead, ReadPrompt, log, read_pieces, spelt_by
+from gac_app.decoding.scoring.pieces import PieceRead, ReadPrompt, log, read_pieces, spaced_ids, spelt_by
 from gac_app.decoding.scoring.single_flight import SingleFlightCache
 from gac_app.settings import Settings
 from gac_app.vocab.tokens import bytes_of
@@ -97,7 +97,8 @@ class Scorer:
         if self._is_of_bytes:
             return self._by_bytes(text)
         members = self.prompt.members
-        cuts = [spelt_by(member, text) for member in members]
+        before = self.prompt.ids[0] if len(members) == 1 else None
+        cuts = [spelt_by(member, text, before) for member in members]
         if len(members) > 1:
             cuts.append(tuple(self._union.cut(text)))
         scores = [self._of_pieces(ids, len(text)) for ids in dict.fromkeys(cuts)]
@@ -233,6 +234,7 @@ def bits_per_byte(prompt: ReadPrompt, text: str) -> float:
         prompt: holds what is before the text, in that member.
     """
     [member], [ids], data = prompt.members, prompt.ids, bytes_of(text[-_PROMPT_CHARS_READ:])
-    _, *scores = score_ids(prompt, [*ids[-1:], *member.mapping.vocabulary.encode(data.decode())], num_top=0)
+    read = spaced_ids(member, data, ids) or member.mapping.vocabulary.encode(data.decode())
+    _, *scores = score_ids(prompt, [*ids[-1:], *read], num_top=0)
     known = [score.log_prob or 0.0 for score in scores if score.token in member.mapping.union.ids]
     return Score(sum(max(one, LEAST_LOG_PROB) for one in known), len(data), 0, 0).bits_per_byte
