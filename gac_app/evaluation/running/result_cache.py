@@ -110,8 +110,8 @@ def result_cache_path(
     questions: Sequence[Question],
     parallel: int = 1,
 ) -> Path:
-    """The path of a system's cache. Everything that could change an answer changes the name. So does `parallel`: answers
-    at once share the time.
+    """The path of a system's cache. Everything that could change an answer changes the name, and so does `parallel`,
+    since answers at once share their time.
 
     That is the members, their files and their engines, the settings, the code of plug-ins, the task, all `questions` of
     the file, the version, and the stored fields.
