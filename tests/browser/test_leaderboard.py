@@ -187,7 +187,7 @@ CUT_NAMES = """() => [...document.querySelectorAll("#gac-rated-plots svg .role-l
 
 def test_matrix_and_charts_show_names_whole(serve_arena: Server, open_page: Opener) -> None:
     site = serve_arena()
-    plant_votes(site.store, 60, LONG_NAMES)
+    plant_votes(site.store, 60, LONG_NAMES, config_hash=site.service.config_hash)
     page = (watched := open_page(site, viewport={"width": 390, "height": 844})).page
     to_tab(page, "Leaderboard", then=".gac-rank-matrix th bdi")
     for width in watched.at_widths(390, 1280):

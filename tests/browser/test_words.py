@@ -114,9 +114,9 @@ def everything(tmp_path: Path) -> Iterator[Site]:
     shipped = load_config(CONFIGS_DIR / "default.yaml").examples
     config = config_of([model.name for model in models]).model_copy(update={"examples": shipped})
     store = Store(f"sqlite:///{tmp_path / 'runs.sqlite3'}")
-    plant_votes(store, 80, ("Alba", "Bora", "every step", "gate"))
-    plant_vote(store, "gate 0.25, posterior", "gate", "left")
     service = RunService(config, store)
+    plant_votes(store, 80, ("Alba", "Bora", "every step", "gate"), config_hash=service.config_hash)
+    plant_vote(store, "gate 0.25, posterior", "gate", "left", config_hash=service.config_hash)
     service.members.use(ensemble_of(models, config))
     lab = Lab(config, tmp_path / "evaluation", lambda: in_background(service.members.ensemble()), store)
     with served(service, lab, ArenaService(service, store)) as site:

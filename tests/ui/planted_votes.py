@@ -53,11 +53,11 @@ def plant_vote(
     store.write(write).result()
 
 
-def plant_votes(store: Store, num: int, names: Sequence[str] = tuple(STRENGTHS)) -> None:
+def plant_votes(store: Store, num: int, names: Sequence[str] = tuple(STRENGTHS), **battle: Any) -> None:
     """Votes of several visitors about contestants of known strengths."""
     rng = random.Random(2)
     for number in range(num):
         left, right = rng.sample(list(names), 2)
         wins = rng.random() < 1 / (1 + 2.718 ** (STRENGTHS.get(right, 0.0) - STRENGTHS.get(left, 0.0)))
         outcome = rng.choice(("tie", "both-bad")) if number % 7 == 0 else "left" if wins else "right"
-        plant_vote(store, left, right, outcome, f"{number % 9:x}" * 64)
+        plant_vote(store, left, right, outcome, f"{number % 9:x}" * 64, **battle)

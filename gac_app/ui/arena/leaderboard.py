@@ -19,6 +19,7 @@ from gac_app.charts import Spec, rated_costs
 from gac_app.config import Config
 from gac_app.errors import GacError
 from gac_app.services.battles.arena import ArenaService
+from gac_app.services.runs.runs import config_hash_of
 from gac_app.ui.assets import called, component
 from gac_app.ui.plots import PlotRow
 from gac_app.ui.requests import Fields, page_json, refusal_json
@@ -40,18 +41,21 @@ def leaderboard_tab(context: TabContext) -> None:
 def build_leaderboard(arena: ArenaService, config: Config) -> Callable[[gr.EventData], list[Any]]:
     """Build the tab's components inside the current Blocks. Returns what handles `wanted`."""
     page = component("leaderboard", "arena/leaderboard", events=["wanted"])
-    row = PlotRow("gac-rated-plots", len(_COSTS))
+    row, todays = PlotRow("gac-rated-plots", len(_COSTS)), config_hash_of(config)
 
     def show(event: gr.EventData) -> list[Any]:
         """The outputs: the standings for the filter, or an error."""
         try:
             fields, standings = Fields(event._data), arena.standings
             options = {name: fields.flag(name) for name in ("own", "controls_style")}
-            board = standings.leaderboard(fields.visitor_key, filter_of(fields), **options)
+            wanted = filter_of(fields)
+            board = standings.leaderboard(fields.visitor_key, wanted, **options)
             (languages, configs), language = standings.choices(), fields.text("said_in")
         except GacError as error:
             return [refusal_json(error), *[gr.skip() for _ in _COSTS]]
-        words = contestants_in_words([one.name for one in board.standings], config)
+        # The words say today's settings, so every vote has to be on these.
+        is_todays = {todays}.issuperset([wanted.config_hash] if wanted.config_hash else configs)
+        words = contestants_in_words([one.name for one in board.standings], config) if is_todays else {}
         reply = {
             **asdict(board),
             "words": words,

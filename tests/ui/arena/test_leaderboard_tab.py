@@ -20,7 +20,7 @@ from gac_app.ui.arena.leaderboard import build_leaderboard
 from gac_app.ui.assets import markup_of
 from tests.services.house import until
 from tests.ui.planted import KEY, Planted, planted_arena
-from tests.ui.planted_votes import plant_votes
+from tests.ui.planted_votes import plant_vote, plant_votes
 
 ALL = {
     "said_in": "en",
@@ -88,6 +88,14 @@ def test_ratings_charts_and_filters(planted: Planted, ask: Ask) -> None:
     assert ask(turns="several")[0]["num_votes"] == 0
     assert ask(before="2020-01-01T00:00:00Z")[0]["num_votes"] == 0
     assert ask(source="reference")[0]["num_votes"] == 0
+
+
+def test_names_say_today_s_settings_only_of_votes_on_them(planted: Planted, ask: Ask) -> None:
+    today = planted.runs.config_hash
+    for config_hash in (today, "last month's"):
+        plant_vote(planted.store, "gate", "every step", "left", config_hash=config_hash)
+    assert ask(config=today)[0]["words"]["gate"] == "ensemble, asks below 50 %"
+    assert [ask(config=shown)[0]["words"] for shown in ("", "last month's")] == [{}, {}]
 
 
 @pytest.mark.parametrize(
