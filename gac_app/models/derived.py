@@ -1,11 +1,16 @@
-"""Files derived from a model's file, kept in the cache: made once, checked at later starts, remade if damaged."""
+"""Files derived from a model's file, kept in the cache: made once, checked at later starts, remade if damaged, and
+removed once they are not used any more. The time of a directory's lock is that of its last use.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import hashlib
 import json
 import logging
 import shutil
+import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +19,7 @@ from filelock import FileLock
 
 SUMS_FILE = "checksums.json"
 _READ_BYTES = 1 << 20  # at once
+_UNUSED_S = 30 * 24 * 3600
 _logger = logging.getLogger(__name__)
 
 
@@ -31,11 +37,12 @@ def derived(source: Path, folder: Path, make: Callable[[Path], object], format_n
     Raises:
         OSError: nothing can be kept. Whatever `make` raises.
     """
+    if found := kept(source, folder, format_number, *facts):
+        return found
     target = _target(source, folder, format_number, *facts)
-    if _is_whole(target):
-        return target
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(target.with_name(target.name + ".lock")):
+    with FileLock(lock := _lock_of(target)):
+        lock.touch()
         if not _is_whole(target):  # another process may have made it while this one waited
             if target.exists():
                 _logger.warning("the files derived from %s are damaged and are made again", source.name)
@@ -49,6 +56,7 @@ def derived(source: Path, folder: Path, make: Callable[[Path], object], format_n
                 sums = {path.relative_to(work_dir).as_posix(): _sum(path) for path in files}
                 (work_dir / SUMS_FILE).write_text(json.dumps(sums), encoding="utf-8")
                 work_dir.replace(target)
+                _remove_unused(source, folder)
             finally:
                 shutil.rmtree(work_dir, ignore_errors=True)
     return target
@@ -57,13 +65,29 @@ def derived(source: Path, folder: Path, make: Callable[[Path], object], format_n
 def kept(source: Path, folder: Path, format_number: int, *facts: object) -> Path | None:
     """The directory that an earlier call of `derived` made; None if there is none, or it is damaged."""
     target = _target(source, folder, format_number, *facts)
-    return target if _is_whole(target) else None
+    if not _is_whole(target):
+        return None
+    with contextlib.suppress(OSError):  # a read-only cache
+        _lock_of(target).touch()
+    return target
+
+
+def _remove_unused(source: Path, folder: Path) -> None:
+    """Such as of another version or processor. The locks stay: somebody may wait for one."""
+    for lock in folder.glob(f"{glob.escape(source.stem)}-????????.lock"):
+        if time.time() - lock.stat().st_mtime > _UNUSED_S:
+            for suffix in ("", ".making"):
+                shutil.rmtree(lock.with_suffix(suffix), ignore_errors=True)
 
 
 def _target(source: Path, folder: Path, format_number: int, *facts: object) -> Path:
     status = source.stat()
     key = "\n".join(map(str, (SUMS_FILE, format_number, source.resolve(), status.st_size, status.st_mtime_ns, *facts)))
     return folder / f"{source.stem}-{hashlib.sha256(key.encode()).hexdigest()[:8]}"
+
+
+def _lock_of(target: Path) -> Path:
+    return target.with_name(target.name + ".lock")
 
 
 def _is_whole(directory: Path) -> bool:

@@ -100,8 +100,15 @@ def test_another_processor_packs_its_own(gguf: Path, tmp_path: Path, monkeypatch
     child = Child(write, monkeypatch)
     first = parts_of(gguf, tmp_path)
     monkeypatch.setattr(onnx_parts, "_processor", lambda: "another")
-    assert parts_of(gguf, tmp_path) not in (first, None)
+    second = parts_of(gguf, tmp_path)
+    assert second not in (first, None)
     assert child.num_runs == 2
+    for lock in tmp_path.rglob("*.lock"):
+        os.utime(lock, (0, 0))
+    assert parts_of(gguf, tmp_path) == second
+    monkeypatch.setattr(onnx_parts, "_processor", lambda: "a third")
+    third = parts_of(gguf, tmp_path)
+    assert {path for path in (tmp_path / "onnx").iterdir() if path.is_dir()} == {second, third}, "used within a month"
 
 
 def files_in(folder: Path) -> list[str]:
