@@ -36,7 +36,7 @@ def ask_for(page: Watched, tokens: int, prompt: str = "hello") -> None:
 
 
 def test_nothing_is_cut_or_covered_on_a_german_phone(serve: Server, open_page: Opener) -> None:
-    ensemble = PlantedEnsemble(pieces=LONG, pause_s=0.02)
+    ensemble = PlantedEnsemble(pieces=LONG, pause_s=0.05)
     page = open_page(serve(ensemble), viewport=PHONE, locale="de-DE", has_touch=True, is_mobile=True)
     page.ask("Hallo", and_wait=False)
     page.wait_for_tokens(60)  # a click on "stop" as soon as a run begins is taken for a double click
