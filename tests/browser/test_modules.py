@@ -155,9 +155,10 @@ DAYS = """async (address) => {
 
 
 CHANGED = """async (address) => {
-  const { changesIn } = await import(`${address}/answer/verdict.js`);
+  const { changesIn, runVerdict } = await import(`${address}/answer/verdict.js`);
   const mark = { start: 0, end: 3, tokens: [{ change: 1 }] };
-  return changesIn({ text: "ab，cd", all: [mark] }, []).changedWords;
+  const never = (gate) => runVerdict({ ...changesIn({ text: "", all: [] }, [{ winner: 1 }], gate), gate: "a", others: ["b"], alone: [] });
+  return [changesIn({ text: "ab，cd", all: [mark] }, []).changedWords, never(1), never(0)];
 }"""
 
 
@@ -179,7 +180,10 @@ def test_modules_do_alone_what_they_are_for(serve: Server, open_page: Opener) ->
     assert page.page.evaluate(INSPECTED, address) == [2, "shown"]
     assert page.page.evaluate(REST, address) == ["left", [0, "a"], "stayed"], "what came late is of no other run"
     assert page.page.evaluate(LEFT, address) == ["a", "b", 2], "two runs that go on do not take turns"
-    assert page.page.evaluate(CHANGED, address) == 1, "the word behind a changed one is not changed"
+    [num_changed, never, lost] = page.page.evaluate(CHANGED, address)
+    assert num_changed == 1, "the word behind a changed one is not changed"
+    assert never
+    assert not lost, "a gate that was lost did not write the whole answer"
     told = [[{"a": 0.5, "b": 0.25}], {"a": 0.75, "b": 0.25}]
     assert page.page.evaluate(WEIGHTS, address) == told, "the defaults stay what they are"
     days = ["2026-03-28T23", "2026-03-29T22", "2026-10-25T23"]

@@ -25,7 +25,8 @@ def describe_step(steps: Sequence[StepTrace], position: int, settings: Settings)
     step = steps[position]
     return {
         **same(step, "position", "prob", "winner", "drawn", "is_ensembled", "is_forced", "is_partial", "is_drafted"),
-        **same(settings, "mode", "gate", "threshold"),
+        **same(settings, "mode", "threshold"),
+        "gate": step.members[0].member if settings.gate in step.dropped else settings.gate,  # the next one in its place
         "label": label_of(step.token),
         "is_end": not step.token,
         "confidence": step.gate_confidence,

@@ -6,8 +6,8 @@ import { t } from "../page/words.js";
 const WORDS = new Intl.Segmenter(undefined, { granularity: "word" });
 
 /** `asked`: tokens; `changed`: of these; `isKnown`: whether each was compared with what the gate alone would have written;
- * `words`, `changedWords`: of the text. */
-export function changesIn(marks, tokens) {
+ * `isGates`: whether all are of the `gate`, a member's index; `words`, `changedWords`: of the text. */
+export function changesIn(marks, tokens, gate) {
   const gated = tokens.filter((token) => token.isGated && !token.isForced), changes = marks.all.filter((mark) => mark.tokens.some((token) => token.change));
   let words = 0, changedWords = 0, at = 0;
   for (const { index, segment, isWordLike } of WORDS.segment(marks.text)) {
@@ -16,15 +16,15 @@ export function changesIn(marks, tokens) {
     changedWords += isWordLike && changes[at]?.start < index + segment.length;
   }
   const asked = tokens.filter((token) => token.isGated).length, changed = tokens.filter((token) => token.change).length;
-  return { asked, changed, isKnown: gated.every((token) => token.isCompared), words, changedWords };
+  return { asked, changed, isKnown: gated.every((token) => token.isCompared), isGates: tokens.every((token) => token.winner === gate), words, changedWords };
 }
 
 /** Of a run. `changed`: of the tokens `asked` about; `gate`, `others`: short names; `cost`: {ratio, name} or nothing; `ending`: of
  * the answer, see `Card`; `alone`: {name, ending} of the members' own answers. */
-export function runVerdict({ asked, changed, isKnown, words, changedWords, mode, gate, others, cost, ending, alone }) {
+export function runVerdict({ asked, changed, isKnown, isGates, words, changedWords, mode, gate, others, cost, ending, alone }) {
   if (!others.length) return "";
   const who = others.length === 1 ? others[0] : t("helped.others"), agreement = mode === "agreement" ? ".agreement" : "";
-  const what = !asked ? t(`helped.never${agreement}`, { gate, who })
+  const what = !asked ? (isGates || agreement) && t(`helped.never${agreement}`, { gate, who })
     : !isKnown ? t("helped.asked", { n: asked })
       : !changed ? t(`helped.nothing${agreement}`, { who, n: asked })
         : changedWords ? t("helped.words", { who: capital(who), changed: changedWords, n: words }) : t("helped.tokens", { who: capital(who), n: changed });

@@ -46,7 +46,7 @@ class EnsembleCard extends Card {
     const isOver = alone.every(({ stream }) => stream.isWhole);
     if (!isWhole || this.isOver || (this.figures.children.length && !isOver)) return;
     this.isOver = isOver;
-    const costs = isOver && this.costs(alone.map(({ stream }) => stream)), changes = changesIn(this.tokens.marks, tokens);
+    const costs = isOver && this.costs(alone.map(({ stream }) => stream)), changes = changesIn(this.tokens.marks, tokens, this.run.members.indexOf(this.how.gate));
     this.outcome.textContent = tokens.length ? this.verdict(changes, costs, isOver ? alone : []) : "";
     const usage = Object.entries(end.usage), summed = (of) => usage.map(([name, used]) => `${of(used)} ${shortName(name)}`).join(" + ");
     const figures = [

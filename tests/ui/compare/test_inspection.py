@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -27,6 +28,11 @@ def test_a_step_is_described_as_plain_json() -> None:
     assert [(row["label"], row["is_chosen"]) for row in seen["top"]] == [("␣is", True), ("␣instead", False)]
     parts = {part["member"]: round(part["prob"], 6) for part in seen["top"][0]["parts"]}
     assert parts == {"Small": 0.3, "Large": 0.2}, "weight times probability: 0.5 x 0.6 and 0.5 x 0.4"
+
+
+def test_where_the_gate_was_lost_the_next_one_is_told() -> None:
+    lost = replace(STEPS[1], members=STEPS[1].members[1:], dropped=("Small",))
+    assert [describe_step([one], 0, SETTINGS)["gate"] for one in (STEPS[1], lost)] == ["Small", "Large"]
 
 
 def test_a_draft_is_told_with_who_made_it() -> None:
