@@ -113,6 +113,9 @@ def nested(depth: int) -> dict[str, Any]:
 
 WIDE = {"anyOf": [{"type": "object", "properties": {f"a{i}_{n}": nested(0) for i in range(8)}} for n in range(100)]}
 
+PATTERNS = [{"type": "string", "pattern": f".*a.{{{n}}}"} for n in range(13)]
+CHAIN = {f"p{n}": {**pattern, "$ref": f"#/$defs/p{n + 1}"} for n, pattern in enumerate(PATTERNS)} | {"p13": {}}
+
 
 @pytest.mark.parametrize(
     ("schema", "why"),
@@ -131,6 +134,12 @@ WIDE = {"anyOf": [{"type": "object", "properties": {f"a{i}_{n}": nested(0) for i
         ({"description": "x" * 70_000}, "at most 65,536"),
         (WIDE, "is too complex"),
         ({"type": "object", "properties": {f"p{n}": {} for n in range(2000)}}, "is too complex"),
+        ({"allOf": PATTERNS}, "is too complex"),
+        ({"allOf": [{"properties": {"a": pattern}} for pattern in PATTERNS]}, "is too complex"),
+        ({"$defs": CHAIN, "$ref": "#/$defs/p0"}, "is too complex"),
+        ({"type": "integer", "multipleOf": 49_999}, "is too complex"),
+        ({"type": "integer", "multipleOf": True}, "multipleOf"),
+        ({"allOf": [{"multipleOf": multiple} for multiple in (0.0997, 9.91)]}, "is too complex"),
     ],
 )
 def test_a_schema_that_cannot_be_followed_is_refused(ensemble: Ensemble, schema: dict[str, Any], why: str) -> None:
@@ -151,6 +160,9 @@ def test_a_schema_that_cannot_be_followed_is_refused(ensemble: Ensemble, schema:
         {"type": "array", "items": {"type": "integer"}, "minItems": 1_000_000},
         {"properties": {f"p{n}": {"type": "string"} for n in range(1000)}, "required": [f"p{n}" for n in range(1000)]},
         {"const": None, "default": None},
+        {"properties": {f"p{n}": pattern for n, pattern in enumerate(PATTERNS)}},
+        {"anyOf": PATTERNS},
+        {"type": "object", "properties": {f"p{n}": {"multipleOf": float(f"1e{n}")} for n in range(-7, 9)}},
         {},
     ],
 )

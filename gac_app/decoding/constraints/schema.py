@@ -6,10 +6,12 @@ Shape suffix: `U` the union vocabulary.
 from __future__ import annotations
 
 import json
+import math
 import re
 import threading
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from decimal import Decimal
 from functools import cached_property
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
@@ -28,6 +30,11 @@ if TYPE_CHECKING:
 _NUM_KEPT = 8  # compiled schemas
 _NUM_TRIED = 2  # tokens, before a schema is accepted
 _MAX_STATES = 20_000  # of an answer's lexer, 1 to 2 kB each
+# Where llguidance has no limit: of these, it takes at most 0.2 s of a core.
+_MAX_JOINED = 12  # different patterns that one value may have to match: each doubles time and memory
+_MAX_REMAINDERS = 20_000  # of `multipleOf`, each a state
+_CHOOSES = {"$ref", "anyOf", "oneOf"}
+_HOLDS = {"pattern", "format", "properties", "patternProperties", "additionalProperties", "items", "prefixItems"}
 _TOO_COMPLEX = "is too complex"
 _LIMIT = re.compile(r"\bmax\b|limit|fuel|TooComplex")  # in messages of llguidance
 # Between JSON's parts. Without an end to it, a small model may write nothing else.
@@ -54,6 +61,8 @@ class Grammars:
             text = json.dumps({**schema, "x-guidance": _LAYOUT})
         except (TypeError, ValueError, RecursionError):
             raise RequestError("json_schema", "invalid JSON") from None
+        if _takes_minutes(schema):
+            raise RequestError("json_schema", _TOO_COMPLEX)
         with self._lock:
             found = self._compiled.get(text)
         found = found or self._compile(text)
@@ -167,6 +176,38 @@ class _Tokens:
 
     def __call__(self, text: str) -> list[int]:
         raise NotImplementedError  # for bytes that are forced, and none are
+
+
+def _takes_minutes(schema: Mapping[str, Any]) -> bool:
+    """Whether it may take llguidance minutes and gigabytes to compile. Counts in all of the schema, wherever a `$ref`
+    leads.
+    """
+    nodes, num_joined = list(_objects(schema)), 0
+    for node in nodes:
+        parts = [*node.keys() & _CHOOSES, *(node["allOf"] if isinstance(node.get("allOf"), list) else ())]
+        num_joined += len(parts) + bool(parts and node.keys() & _HOLDS) > 1
+    patterns = {pattern for node in nodes if isinstance(pattern := node.get("pattern"), str)}
+    multiples = {_num_remainders(one) for node in nodes if type(one := node.get("multipleOf")) in (int, float)}
+    num_remainders = math.prod(multiples) if num_joined else sum(multiples)
+    return num_remainders > _MAX_REMAINDERS or bool(num_joined and len(patterns) > _MAX_JOINED)
+
+
+def _objects(value: Any) -> Iterator[Mapping[str, Any]]:
+    left = [value]
+    while left:
+        one = left.pop()
+        if isinstance(one, dict):
+            yield one
+            left += one.values()
+        elif isinstance(one, list | tuple):
+            left += one
+
+
+def _num_remainders(multiple: object) -> int:
+    """Of divisions by a number: 12,300 by 12300, 123 by 0.0123, one by a power of ten; or just too many."""
+    _, digits, exponent = Decimal(str(multiple)).normalize().as_tuple()
+    significand = int("".join(map(str, digits)))
+    return 1 if significand == 1 else min(significand * 10 ** max(0, int(exponent)), _MAX_REMAINDERS + 1)
 
 
 def _told(error: str) -> str:
