@@ -76,10 +76,17 @@ def code_of(code: Callable[..., Any]) -> str:
     Empty for shipped code, which the program's version identifies. Code without a file, such as a notebook's, has
     another one each time.
     """
-    return (_digest_of(code) or secrets.token_hex()) if is_plugin(code) else ""
+    return (_as_registered(code)[0] or secrets.token_hex()) if is_plugin(code) else ""
+
+
+def may_be_replaced(code: Callable[..., Any], *, replace: bool) -> bool:
+    """Whether other code may take its name: a plug-in's, if that is wished or if its module failed to load."""
+    return is_plugin(code) and (replace or sys.modules.get(code.__module__) is not _as_registered(code)[1])
 
 
 @cache
-def _digest_of(code: Callable[..., Any]) -> str:
+def _as_registered(code: Callable[..., Any]) -> tuple[str, ModuleType | None]:
+    """The digest of its file, and its module, at the first call."""
     path = Path(file_of(code))
-    return sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+    digest = sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+    return digest, sys.modules.get(code.__module__)

@@ -301,6 +301,19 @@ def test_a_plugin_that_cannot_be_loaded_is_named(source: str, told: str, tmp_pat
     assert "needy" not in combine_rules
 
 
+def test_a_plugin_that_failed_is_loaded_once_it_is_mended(tmp_path: Path) -> None:
+    plugin = tmp_path / "mended.py"
+    whole = "@combine_rules.register('mended', 'Mended', 'Failed at first.')\nclass Mended(LinearRule): ...\n"
+    whole = f"{RULES}from gac_app.models.backends import backend\nbackend('mended')(lambda _: None)\n{whole}"
+    for slip, told in (("import no_such_module", "No module named"), (whole, "'mended' already")):
+        plugin.write_text(f"{whole}{slip}\n")
+        with pytest.raises(ConfigError, match=told):
+            load_plugins(["mended.py"], tmp_path)
+    plugin.write_text(whole)
+    load_plugins(["mended.py"], tmp_path)
+    assert combine_rules["mended"].__module__ == loader_of("mended").__module__
+
+
 BROKEN_RULE = """
 from gac_app.decoding.rules import CombineRule, combine_rules
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from gac_app.config import Config
 from gac_app.errors import ConfigError
 from gac_app.member_config import MemberConfig
-from gac_app.plugins import code_of
+from gac_app.plugins import code_of, may_be_replaced
 
 if TYPE_CHECKING:  # torch loads when members do
     from gac_app.models.base import Model
@@ -65,7 +65,8 @@ def backend(name: str, *, replace: bool = False) -> Callable[[LoadModel], LoadMo
     """
 
     def add(load: LoadModel) -> LoadModel:
-        if name in _LOADERS and not (replace and callable(_LOADERS[name])):
+        taken = _LOADERS.get(name)
+        if taken and (isinstance(taken, str) or not may_be_replaced(taken, replace=replace)):
             raise ConfigError(f"plugins: there is a back end {name!r} already; name yours otherwise")
         code_of(load)  # now: its file may be edited while the members load
         _LOADERS[name] = load

@@ -24,7 +24,7 @@ from gac_app.errors import (
     is_interrupt,
     place_of,
 )
-from gac_app.plugins import code_of, file_of, is_plugin
+from gac_app.plugins import code_of, file_of, may_be_replaced
 from gac_app.settings import Settings
 from gac_app.validation import fault_of
 
@@ -96,7 +96,7 @@ class Registry(dict[str, type[RuleT]]):
                 raise ConfigError(f"plugins: {name!r} names no {self.kind}; expected small letters, digits and hyphens")
             if not (isinstance(rule, type) and issubclass(rule, self._base)):
                 raise ConfigError(f"plugins: {self.kind} {name!r} must be a subclass of {self._base.__name__}")
-            if name in self and not (replace and is_plugin(self[name])):
+            if name in self and not may_be_replaced(self[name], replace=replace):
                 raise ConfigError(f"plugins: there is a {self.kind} {name!r} already; name yours otherwise")
             if needed := [key for key, field in rule.model_fields.items() if field.default is PydanticUndefined]:
                 raise ConfigError(f"plugins: {self.kind} {name!r}: the parameter {needed[0]!r} needs a default value")
