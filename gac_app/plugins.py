@@ -41,7 +41,7 @@ def load_plugins(plugins: Iterable[str], folder: Path) -> None:
 
 
 def _load_file(path: Path) -> ModuleType:
-    path = path.resolve()
+    path = path.expanduser().resolve()
     name = f"gac_plugin_{path.stem}_{sha256(str(path).encode()).hexdigest()[:8]}"
     if name in sys.modules:
         return sys.modules[name]

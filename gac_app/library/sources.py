@@ -14,6 +14,7 @@ from gac_app.environment import environment_overrides, read_config
 from gac_app.errors import ConfigError
 from gac_app.loading import InHand
 from gac_app.member_config import scheme_of
+from gac_app.plugins import load_plugins
 
 MemberSource = str | Path | Mapping[str, Any] | tuple[Any, Any]
 Source = str | Path | Config | Mapping[str, Any] | Sequence[MemberSource] | None
@@ -35,6 +36,7 @@ def described(source: Source, **changes: Any) -> tuple[Config, InHand]:
     """
     changes = {key: value for key, value in changes.items() if value}
     if source is None or (isinstance(source, str | Path) and Path(source).suffix in (".yaml", ".yml")):
+        load_plugins(changes.get("plugins", ()), Path())  # the file may name what they register
         source = read_config(None if source is None else Path(source), os.environ)
     overrides = environment_overrides(os.environ) | changes
     if isinstance(source, Config):

@@ -102,6 +102,14 @@ def test_a_configuration_keeps_its_views_and_plug_ins() -> None:
         assert config.plugins == ("/own.py", "/given.py")
 
 
+def test_a_file_may_name_what_given_plug_ins_register(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    plugin, file = tmp_path / "given.py", tmp_path / "mine.yaml"
+    plugin.write_text("from gac_app.models.backends import backend\nbackend('given')(lambda _: None)\n")
+    file.write_text("members: [{name: a, source: 'random:1', backend: given}]\n")
+    assert described(file, plugins=["~/given.py"])[0].plugins == (str(plugin),)
+
+
 @pytest.mark.parametrize(("source", "told"), [
     ([7], "members: got int; expected a source"),
     ([("a", "b")], r"members: got \(str, str\); expected a causal language model"),
