@@ -249,7 +249,14 @@ def test_reasons_stand_in_their_form_after_a_reload(serve_arena: Server, open_pa
 def test_two_turns_then_others_and_a_reload(serve_arena: Server, open_page: Opener) -> None:
     page = to_arena(open_page(serve_arena(PlantedEnsemble(SAID))).page)
     ask_two(page)
+    (other := page.context.new_page()).goto(page.url)
+    answered(to_arena(other))
     ask_two(page, "And Rome?")
+    other.click(".gac-vote[data-outcome=left]")
+    other.wait_for_selector(".gac-arena-asked:text-is('And Rome?')")
+    assert "changed meanwhile" in other.inner_text(".gac-arena-note"), "it showed one turn"
+    answered(other)
+    other.close()
     said = page.locator(".gac-battle-card").first.locator(".gac-battle-said").all_inner_texts()
     assert said == ["Where is Paris?", "And Rome?"]
     reload(page)

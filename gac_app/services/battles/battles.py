@@ -128,7 +128,7 @@ class Battle:
         tempo: at which the host shows battles.
         left_odds: the left side's score as the ratings predicted it when the pair was drawn.
         turns: one run each; the last may still be decoding.
-        num_rows: judgements stored so far; a vote must name it, so that none counts twice.
+        num_rows: judgements stored so far.
         shown: characters of the last turn's sides that were shown when the vote came; None before. Once set, nothing
             else is accepted.
         remark: the last, as stored: its reasons and comment; None = there is none.
@@ -159,6 +159,11 @@ class Battle:
     @property
     def last(self) -> BattleRun:
         return self.turns[-1]
+
+    @property
+    def ballot(self) -> int:
+        """What a vote must name, so that none counts twice or for a turn that its visitor did not see."""
+        return self.num_rows + len(self.turns) - 1
 
     @property
     def begun_turns(self) -> list[BattleRun]:

@@ -19,7 +19,7 @@ from gac_app.services.runs.runs import RunService
 from gac_app.services.settling import settle
 from gac_app.storage import Kind, NewJudgement, Store, clean_text
 
-_MEANWHILE = Phrase("This battle has been judged meanwhile. Look at it again.")
+_MEANWHILE = Phrase("This battle has changed meanwhile. Look at it again.")
 
 
 class Judge:
@@ -45,7 +45,7 @@ class Judge:
         with self._battles.judging(visitor_key, battle_id) as battle:
             with self._battles.changing(visitor_key, battle_id):
                 refuse_judged(battle)
-                if ballot != battle.num_rows:
+                if ballot != battle.ballot:
                     raise RequestError("ballot", _MEANWHILE)
                 shown = battle.num_shown()
                 if not has_something_to_judge(battle, shown):

@@ -61,7 +61,7 @@ class BattleView:
             failed), "skipped", "interrupted" (it can no longer be judged).
         turns: oldest first; there is at least one.
         queue_place: runs before this one, 0 = none.
-        ballot: must be passed with a vote; changes with each judgement.
+        ballot: must be passed with a vote; changes with each judgement and turn.
         may_vote: whether a vote is accepted now.
         is_saving: the database has not stored the last judgement yet.
         message: for the visitor; mostly empty.
@@ -93,7 +93,7 @@ def live_view(battle: Battle) -> BattleView:
         phase=phase,
         turns=(*(_turn_view(turn, turn.num_shown_at_end(), has_ended=True) for turn in battle.turns[:-1]), last),
         queue_place=battle.last.queue_place,
-        ballot=battle.num_rows,
+        ballot=battle.ballot,
         may_vote=is_saved
         and battle.shown is None
         and phase in ("answering", "answered")
@@ -170,7 +170,7 @@ def stored_view(battle: StoredBattle, *, why_not: str = "") -> BattleView:
         id=battle.battle_id,
         phase=phase,
         turns=tuple(map(_stored_turn, body["turns"])),
-        ballot=len(battle.judgements),
+        ballot=len(battle.judgements) + len(body["turns"]) - 1,
         outcome=battle.outcome or None,
         message={"void": VOID, "interrupted": why_not or UNJUDGED}.get(phase, ""),
         contestants={side: _contestant(body["sides"][side], [turn[side] for turn in body["turns"]]) for side in SIDES}

@@ -82,6 +82,7 @@ class Arena {
   async catchUp(battle) {
     const reply = await this.ask("look_battle", { battle });
     if (this.run?.id !== battle || !reply.state) return;
+    if (reply.state.ballot > this.state?.ballot && UNJUDGED.includes(reply.state.phase)) return this.trigger("follow", { key: visitorKey(), battle }); // a further turn, asked in another tab
     this.show(reply.state);
     if (reply.state.is_saving) setTimeout(() => this.catchUp(battle), SAVING_MS);
   }

@@ -183,7 +183,7 @@ def test_names_are_told_with_the_vote() -> None:
     assert not battle.is_settled
     battle.outcome, battle.shown, battle.num_rows = Outcome.TIE, {"left": 2, "right": 1}, 1
     view = live_view(battle)
-    assert (view.phase, view.outcome, view.ballot, battle.is_settled) == ("revealed", "tie", 1, True)
+    assert (view.phase, view.outcome, view.ballot, battle.is_settled) == ("revealed", "tie", 2, True)
     assert view.turns == (
         TurnView(
             prompt="One?", left=SideView(text="abc", is_over=True, is_cut=True), right=SideView(text="de", is_over=True)

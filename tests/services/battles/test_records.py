@@ -81,7 +81,7 @@ def test_a_stored_battle_is_shown_as_it_was(shown: int, is_stopped: bool) -> Non
     battle = judged(shown, is_stopped=is_stopped)
     assert stored_view(stored(battle, judgements=(VOTE,))) == live_view(battle)
     again = stored(battle, judgements=(VOTE, UNDO, VOTE))
-    assert stored_view(again) == replace(live_view(battle), ballot=3)
+    assert stored_view(again) == replace(live_view(battle), ballot=4)
     again.body["turns"][1]["shown"] = {"left": 2}
     assert stored_view(again).turns[1].right.text == "jk"
 
@@ -102,4 +102,4 @@ def test_a_battle_that_is_not_judged_here_names_nobody(
     why_not = "Why not." if is_other else ""
     view = stored_view(stored(judged(), status, judgements), why_not=why_not)
     assert (view.phase, view.message, view.contestants, view.may_vote) == (phase, message, None, False)
-    assert (view.ballot, view.outcome) == (len(judgements), "left" if judgements[-1:] == (VOTE,) else None)
+    assert (view.ballot, view.outcome) == (len(judgements) + 1, "left" if judgements[-1:] == (VOTE,) else None)
