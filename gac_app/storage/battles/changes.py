@@ -25,6 +25,7 @@ from gac_app.storage.database.visitors import existing, imported_visitors, own_v
 from gac_app.storage.runs.tables import Run
 from gac_app.storage.text import clean_text
 
+MAX_JUDGEMENTS = 20  # of a battle by its visitor: each reads those before it
 RUNNING, CONTINUING, ANSWERED = "running", "continuing", "answered"  # the second: with a turn that was answered before
 _NEVER_JUDGED = ("void", "skipped")
 
@@ -81,9 +82,11 @@ def _check_held(session: Session, battle: Battle) -> None:
 
 def judge(session: Session, visitor_key: str, battle_id: str, new: NewJudgement) -> None:
     """Append a vote or a remark, or an undo as earlier releases did, to the visitor's battle. A vote is final: no
-    server judges the battle any more. Raises RequestError for a row out of order, a second vote, and a vote on a battle
-    that another server holds.
+    server judges the battle any more. Raises RequestError for a row out of order or too many, a second vote, and a vote
+    on a battle that another server holds.
     """
+    if new.position >= MAX_JUDGEMENTS:
+        raise RequestError("comment", Phrase("You have changed your reasons too often. They stay as they are."))
     battle = get_owned(session, visitor_key, battle_id)
     if new.kind == Kind.VOTE:
         _check_held(session, battle)

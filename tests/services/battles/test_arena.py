@@ -147,6 +147,10 @@ def test_reasons_are_encrypted_and_the_last_count(arena: Arena, house: House) ->
     assert (after.phase, after.outcome, after.remark) == ("revealed", "left", row["body"])
     assert row["body"] == {"reasons": {"left": ["useful", "clear"], "right": ["incorrect"]}, "comment": "xyzzy"}
     assert b"xyzzy" not in b"".join(path.read_bytes() for path in house.path.parent.iterdir())
+    for num in range(3, 21):
+        arena.service.judge.remark(ALICE, view.id, {}, str(num))
+    with pytest.raises(RequestError, match="too often"):
+        arena.service.judge.remark(ALICE, view.id, {}, "plugh")
 
 
 def test_without_a_database_the_vote_is_refused_in_words(house: House) -> None:
