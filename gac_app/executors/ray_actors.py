@@ -7,6 +7,7 @@ is gone, so an actor that does not answer is asked for its pulse.
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 import time
@@ -20,7 +21,7 @@ from typing import Any, TypeVar
 from gac_app.errors import GacError, MemberError
 from gac_app.executors.channel import Arrays, Channel, listen
 from gac_app.executors.hosted import Host, ModelHost, SlotRead
-from gac_app.member_config import MemberConfig
+from gac_app.member_config import MemberConfig, RayShare
 from gac_app.models.base import Model
 from gac_app.models.factory import load_model
 from gac_app.models.hardware import detect_devices, plan
@@ -89,10 +90,12 @@ class MemberActor:
             return ("exception", f"{first_line(error)} (in its actor)"), None
 
     def _load(self) -> Model:
+        share = self._member.ray or RayShare()
+        if not share.num_gpus:
+            os.environ["CUDA_VISIBLE_DEVICES"] = ""  # Ray hides other GPUs only where some are reserved
         load_plugins(self._plugins, Path())
-        num_cores = max(1, int(self._member.ray.num_cpus if self._member.ray else 1))
         member = self._member.model_copy(update={"ray": None})  # from here on it is on this machine
-        devices = replace(detect_devices(), num_cores=num_cores)
+        devices = replace(detect_devices(), num_cores=max(1, int(share.num_cpus)))
         placement = plan((member,), devices).placements[member.name]
         if member.device == "auto" and not member.max_memory and not placement.is_on_cpu:
             member = member.model_copy(update={"device": tuple(gpu.name for gpu in devices.gpus)})  # all are reserved

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 from pathlib import Path
@@ -73,12 +74,17 @@ def test_members_on_ray_take_nothing_of_this_machine() -> None:
         ({"source": "hub:x/y", "num_params": 1e9}, ("cuda:0", "cuda:1")),
         ({"source": "hub:x/y", "device": "cuda:1"}, "cuda:1"),
         ({"source": "random:1"}, "cpu"),
+        ({"source": "hub:x/y", "ray": {}}, "cpu"),
     ],
 )
 def test_a_model_on_ray_spans_the_gpus_it_reserves(
     member: dict[str, Any], devices: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ray_actors, "detect_devices", lambda: parse_devices("2x80GiB"))
+    def detect_devices() -> Devices:
+        return parse_devices("2x80GiB") if os.environ["CUDA_VISIBLE_DEVICES"] else Devices((), 1, None)
+
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")  # as Ray leaves it where none is reserved
+    monkeypatch.setattr(ray_actors, "detect_devices", detect_devices)
     monkeypatch.setattr(ray_actors, "load_model", lambda _, *, placement, **__: (placement.device, placement.refusal))
     config = MemberConfig.model_validate({"name": "a", "ray": {"num_gpus": 2}, **member})
     assert ray_actors.MemberActor(config, (), tmp_path, b"")._load() == (devices, "")
