@@ -136,8 +136,9 @@ class Evaluator:
     def _cache(self, system: System) -> ResultCache:
         if system not in self._caches:
             made_by = self.ensemble.config, self.ensemble.engines
-            facts = self.task, system, self.questions, self._parallel
-            path = self._folder and result_cache_path(self._folder, *made_by, *facts)
+            path = self._folder and result_cache_path(
+                self._folder, *made_by, self.task, system, self.questions, self._parallel
+            )
             if path and self._fresh:
                 path.unlink(missing_ok=True)
             self._caches[system] = ResultCache(path)
