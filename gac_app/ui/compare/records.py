@@ -18,9 +18,11 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from gac_app.decoding.trace import FinishedEvent, StepOutline, is_changed
+from gac_app.errors import GacError
 from gac_app.services.runs.comparison import compare_streams
 from gac_app.services.runs.live_run import LiveRun
 from gac_app.services.runs.runs import RunView
@@ -143,8 +145,10 @@ class RunLines:
 
     def _again(self, key: str) -> str:
         before, now = self._before.streams.get(key) if self._before else None, self._streams[key]
-        comparison = compare_streams(before, now) if before else None
-        return comparison_in_words(comparison) if comparison else ""
+        with suppress(GacError):  # it was deleted meanwhile, or the database is away: this run goes on
+            if before and (comparison := compare_streams(before, now)):
+                return comparison_in_words(comparison)
+        return ""
 
     def _fork_lines(self) -> list[Any]:
         lines = []

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from gac_app.decoding.trace.events import FinishedEvent, FinishReason, MemberUsage, StepOutline, TokenEvent
+from gac_app.errors import NotFoundError, Phrase
 from gac_app.services.runs.live_run import LiveRun, RunPlan
 from gac_app.services.runs.views import RunView, StreamView
 from gac_app.settings import Settings
+from gac_app.storage.runs.traces import stored_outline
 from gac_app.ui.compare.forks import Fork, GrowingText, forks_of
 from gac_app.ui.compare.records import BESIDE, PIECE, RunLines, token_record
 from tests.ui.planted import ANSWER, MEMBERS, planted_step
@@ -122,6 +124,14 @@ def test_only_answers_that_both_ended_are_compared() -> None:
         finish(each, stream)
     same = "same text as the previous run and the same probabilities to six digits"
     assert [end["again"] for end in ends_of(run, before)] == ["", same, ""]
+
+    def read() -> bytes:
+        raise NotFoundError(Phrase("No such run."))
+
+    old = before.streams["member:Small"]
+    assert old.finished
+    old.stored = old.finished, stored_outline(read)
+    assert [end["again"] for end in ends_of(run, before)] == [""] * 3, "deleted while it was run again"
 
 
 def test_a_long_answer_that_was_over_comes_as_tokens_and_text() -> None:
