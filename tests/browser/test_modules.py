@@ -157,7 +157,8 @@ DAYS = """async (address) => {
 CHANGED = """async (address) => {
   const { changesIn, runVerdict } = await import(`${address}/answer/verdict.js`);
   const mark = { start: 0, end: 3, tokens: [{ change: 1 }] };
-  const never = (gate) => runVerdict({ ...changesIn({ text: "", all: [] }, [{ winner: 1 }], gate), gate: "a", others: ["b"], alone: [] });
+  const told = { gate: "a", others: ["b"], alone: [] };
+  const never = (gate) => runVerdict({ ...changesIn({ text: "", all: [] }, [{ winner: 1 }], gate), ...told });
   return [changesIn({ text: "ab，cd", all: [mark] }, []).changedWords, never(1), never(0)];
 }"""
 

@@ -17,7 +17,7 @@ from gac_app.decoding.trace.serialise import step_from_json, step_to_json
 from tests.decoding.answers import EVERY_STEP, LETTERS, decoded, facts
 from tests.decoding.conftest import make
 from tests.decoding.toy import toy_ensemble, toys
-from tests.fakes import FixedModel, ensemble_of
+from tests.fakes import FakeModel, FixedModel, ensemble_of
 
 HOW = st.fixed_dictionaries(
     {
@@ -94,6 +94,16 @@ def test_a_branch_to_a_merged_token_goes_on_with_its_weights() -> None:
     again, _ = decoded(ensemble, Branch(stored(steps[:2])), **how)
     weights, weights_again = ([step.members[0].weight for step in found] for found in (steps, again))
     assert weights_again == pytest.approx(weights, abs=1e-4)
+
+
+def test_a_replayed_step_keeps_the_ids_of_its_own_union() -> None:
+    """Its candidates have them too; another member's tokens come before them in today's union."""
+    others = [], [FixedModel("b", {b"\0": 1.0})]
+    before, after = (ensemble_of([FakeModel("a", 1), *more], member=InlineMember) for more in others)
+    steps, _ = decoded(before, max_new_tokens=4)
+    again, _ = decoded(after, Branch(stored(steps)), max_new_tokens=4)
+    assert after.union.ids[steps[0].token] != steps[0].token_id
+    assert [(step.token_id, step.top) for step in again] == [(step.token_id, step.top) for step in stored(steps)]
 
 
 def test_members_that_cut_alike_read_a_replayed_answer_at_once() -> None:

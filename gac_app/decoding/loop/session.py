@@ -233,7 +233,7 @@ class DecodingSession:
     @on_one_torch_thread
     def _replay(self, step: StepTrace) -> StepTrace:
         """In place of `step` of another answer: feed its token, and bring weights and contexts to where it left them.
-        Members are asked only where they may be inside a token of theirs.
+        Members are asked only where they may be inside a token of theirs. Its ids stay those of its own union.
         """
         token_id, position = self._id_of(step.token), self._num_tokens
         first, others = self._members.in_order_asked()
@@ -248,7 +248,7 @@ class DecodingSession:
             self._rules.weights.learn(evidence, is_shared=step.is_shared)
             spellings = self._members.feed(token_id, ())
         self._count(token_id, is_ensembled=step.is_ensembled)
-        return replace(step, position=position, token_id=token_id, spellings=spellings, is_forced=True)
+        return replace(step, position=position, spellings=spellings, is_forced=True)
 
     def _show(self, step: StepTrace) -> list[TokenEvent]:
         self._digest.add(step)
