@@ -96,7 +96,7 @@ VOTES = """async (address) => {
 INSPECTED = """async (address) => {
   const { Inspector } = await import(`${address}/answer/inspector.js`), root = document.createElement("div");
   const asked = [], turn = () => new Promise((resolve) => setTimeout(resolve, 1));
-  const stream = { key: "member:a", member: 0, end: true, tokens: [{}] };
+  const stream = { key: "member:a", member: 0, end: { reason: "stop" }, tokens: [{ text: "" }] };
   const step = { position: 0, prob: 1, top: [], members: [], dropped: [] };
   const inspector = new Inspector(root, () => new Promise((answer) => asked.push(answer)), { onShown: () => {} });
   const inspect = async () => { inspector.show(stream, 0, []); await turn(); };
@@ -108,7 +108,7 @@ INSPECTED = """async (address) => {
   await answered(1, "shown");
   await answered(0, "former");
   await inspect();
-  return [asked.length, root.querySelector(".gac-label").textContent];
+  return [asked.length, root.querySelector(".gac-label").textContent, root.querySelector(".gac-partial-note").textContent.trim()];
 }"""
 
 
@@ -178,7 +178,8 @@ def test_modules_do_alone_what_they_are_for(serve: Server, open_page: Opener) ->
     assert page.page.evaluate(PLOT, address) == [True, False]
     assert page.page.evaluate(SPEED, address) == 4
     assert page.page.evaluate(VOTES, address) == ["all-bad 0", "all-bad 0", "ensemble"]
-    assert page.page.evaluate(INSPECTED, address) == [2, "shown"]
+    stopped = "Part of a stop string, which ended the answer and is not shown."
+    assert page.page.evaluate(INSPECTED, address) == [2, "shown", stopped]
     assert page.page.evaluate(REST, address) == ["left", [0, "a"], "stayed"], "what came late is of no other run"
     assert page.page.evaluate(LEFT, address) == ["a", "b", 2], "two runs that go on do not take turns"
     [num_changed, never, lost] = page.page.evaluate(CHANGED, address)

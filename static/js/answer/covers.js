@@ -17,11 +17,11 @@ export function coverLine(cover, position) {
   return line(cover.pieces.length > 1 ? "later" : "until");
 }
 
-/** Why a token is marked as partial, or has no text of its own. */
-export function opennessNote(step, token) {
+/** Why a token is marked as partial, or has no text of its own. `end`: of the answer, if it is over. */
+export function opennessNote(step, token, end) {
   const notes = [];
   if (step.character) notes.push(h("span", {}, ...rich("token.part", { character: h("bdi", { class: "gac-piece", text: step.character }) }), " "));
-  else if (!step.is_end && token?.text === "") notes.push(h("span", { text: `${t("token.held-back")} ` }));
+  else if (!step.is_end && token?.text === "" && end?.reason === "stop") notes.push(h("span", { text: `${t("token.stop-string")} ` }));
   if (step.is_partial) notes.push(h("span", {}, ...rich("token.partial")));
   return notes.length ? h("p", { class: "gac-small gac-partial-note" }, ...notes) : null;
 }

@@ -86,7 +86,7 @@ export class Inspector {
       isEnsemble && step.mode === "gate" ? gauge(step) : null,
       draftLine(step),
       this.partsOf(step),
-      opennessNote(step, stream.tokens[step.position]),
+      opennessNote(step, stream.tokens[step.position], stream.end),
       ...(isCombined ? weightsAt(step, this.memberIndex) : []),
       h("h4", { text: t(isCombined ? "inspector.combined" : "inspector.candidates") }),
       candidateBars(step.top, this.memberIndex, branch),
