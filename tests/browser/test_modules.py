@@ -96,19 +96,20 @@ VOTES = """async (address) => {
 INSPECTED = """async (address) => {
   const { Inspector } = await import(`${address}/answer/inspector.js`), root = document.createElement("div");
   const asked = [], turn = () => new Promise((resolve) => setTimeout(resolve, 1));
-  const stream = { key: "member:a", member: 0, end: { reason: "stop" }, tokens: [{ text: "" }] };
-  const step = { position: 0, prob: 1, top: [], members: [], dropped: [] };
+  const stream = { key: "ensemble", member: -1, end: { reason: "stop" }, tokens: [{ text: "" }] };
+  const step = { position: 0, prob: 1, top: [], members: [], dropped: [], drawn: "b" };
   const inspector = new Inspector(root, () => new Promise((answer) => asked.push(answer)), { onShown: () => {} });
   const inspect = async () => { inspector.show(stream, 0, []); await turn(); };
   const answered = async (at, label) => { asked[at]({ ...step, label }); await turn(); };
   for (const run of ["former", "shown"]) {
-    inspector.clear({ members: ["a"], streams: [], run });
+    inspector.clear({ members: ["a"], streams: ["member:a"], run });
     await inspect();
   }
   await answered(1, "shown");
   await answered(0, "former");
   await inspect();
-  return [asked.length, root.querySelector(".gac-label").textContent, root.querySelector(".gac-partial-note").textContent.trim()];
+  const notes = [...root.querySelectorAll(".gac-small")];
+  return [asked.length, root.querySelector(".gac-label").textContent, ...notes.map((note) => note.textContent.trim())];
 }"""
 
 
@@ -179,7 +180,7 @@ def test_modules_do_alone_what_they_are_for(serve: Server, open_page: Opener) ->
     assert page.page.evaluate(SPEED, address) == 4
     assert page.page.evaluate(VOTES, address) == ["all-bad 0", "all-bad 0", "ensemble"]
     stopped = "Part of a stop string, which ended the answer and is not shown."
-    assert page.page.evaluate(INSPECTED, address) == [2, "shown", stopped]
+    assert page.page.evaluate(INSPECTED, address) == [2, "shown", stopped, "Took no part: a."]
     assert page.page.evaluate(REST, address) == ["left", [0, "a"], "stayed"], "what came late is of no other run"
     assert page.page.evaluate(LEFT, address) == ["a", "b", 2], "two runs that go on do not take turns"
     [num_changed, never, lost] = page.page.evaluate(CHANGED, address)

@@ -119,7 +119,7 @@ export class Inspector {
     const asked = new Set(step.members.map((member) => member.name));
     const rest = this.run.members.filter((name) => this.run.streams.includes(`member:${name}`) && !asked.has(name) && !step.dropped.includes(name));
     const lines = [];
-    if (rest.length) lines.push(t(step.mode === "agreement" ? "inspector.no-part" : "inspector.not-asked", { names: rest.map(shortName).join(", ") }));
+    if (rest.length) lines.push(t(step.mode === "agreement" || step.drawn ? "inspector.no-part" : "inspector.not-asked", { names: rest.map(shortName).join(", ") }));
     if (step.dropped.length) lines.push(t("inspector.lost", { names: step.dropped.map(shortName).join(", ") }));
     return lines.length ? h("p", { class: "gac-small", text: lines.join(" ") }) : null;
   }
