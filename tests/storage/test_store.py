@@ -111,8 +111,12 @@ def test_an_observer_is_told_of_all_that_a_write_touched(store: Store) -> None:
     run = new_run()
     store.start_run(run).result()
     told.clear()
-    store.vote(ALICE, run.run_id, "tie").result()
+    for _ in range(2):
+        store.vote(ALICE, run.run_id, "tie").result()
     assert (told, seen) == ([run.run_id], ["tie"]), "who is told can read it"
+    for _ in range(2):
+        store.undo_vote(ALICE, run.run_id).result()
+    assert seen == ["tie", None]
 
 
 HEAD, BODY = {"name": "é", "study": "eval"}, {"tables": [["xyzzy"]]}

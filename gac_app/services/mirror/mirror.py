@@ -12,6 +12,7 @@ its id, and is tried again. A battle is copied once it has a vote.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import threading
 import time
@@ -33,6 +34,7 @@ logger = logging.getLogger(__name__)
 
 MAX_WAITING = 100_000  # ids
 MAX_WRITTEN = 10_000  # ids whose last line is known, so that it is not written twice in a row
+COPY_AGAIN_S, FIRST_COPIES = 60.0, 4  # an id is copied so often without delay, then once in so long
 ERASE_EVERY_S = 1.0  # at most so often
 ERASING = 0.1  # of the time, at most, goes into erasing
 FIRST_DELAY_S, MAX_DELAY_S = 1.0, 60.0  # until it is tried again
@@ -40,6 +42,7 @@ PROGRESS_S = 10.0  # between lines of the log that tell how far reading is
 BURIED_AT_ONCE = 2000  # ids in a statement
 MAX_REST_S = 0.5
 CLOSE_S = 2.0
+_NEVER = b"", -math.inf
 
 
 class Mirror:
@@ -66,7 +69,8 @@ class Mirror:
         self._is_copying = False
         self._deletions: list[DeletedIds] = []  # to be marked
         self._erased_next = set[str]()  # ids that are marked, and whose lines are still there
-        self._written: Recent[str, bytes] = Recent(MAX_WRITTEN)  # id -> digest of its last line
+        # id -> digest of its last line, and when it may be copied again
+        self._written: Recent[str, tuple[bytes, float]] = Recent(MAX_WRITTEN)
         self._lock = threading.Lock()
         self._file = threading.Lock()
         self._is_torn = False  # the last line may lack its end
@@ -76,7 +80,7 @@ class Mirror:
             "gac-mirror",
             self._work,
             (first_delay_s, MAX_DELAY_S),
-            lambda: ERASE_EVERY_S if self._erased_next else None,
+            lambda: ERASE_EVERY_S if self._erased_next or self._waiting else None,
         )
 
     def start(self) -> None:
@@ -160,9 +164,10 @@ class Mirror:
             self._restore()
 
     def _next(self) -> str:
-        """The id that has waited longest; "" = there is none."""
+        """The id that has waited longest of those that may be copied now; "" = there is none."""
+        now = math.inf if self._worker.is_closed else time.monotonic()
         with self._lock:
-            key = next(iter(self._waiting), "")
+            key = next((one for one in self._waiting if self._written.get(one, _NEVER)[1] <= now), "")
             self._is_copying = bool(key)
             self._waiting.pop(key, None)
             return key
@@ -221,9 +226,11 @@ class Mirror:
         for key, line in lines:
             digest = blake2b(line.encode(), digest_size=8).digest()
             with self._file:
-                if self._written.get(key) != digest and not self._store.deleted_ids([key]):
+                before, free_at = self._written.get(key, _NEVER)
+                if before != digest and not self._store.deleted_ids([key]):
                     self._append(line)
-                    self._written[key] = digest
+                    free_at = max(free_at, time.monotonic() - (FIRST_COPIES - 1) * COPY_AGAIN_S) + COPY_AGAIN_S
+                    self._written[key] = digest, free_at
 
     def _mark_gone(self) -> None:
         with self._file:

@@ -12,7 +12,7 @@ from gac_app.storage.database.tables import utc_now
 from gac_app.storage.database.visitors import existing, own_visitor
 from gac_app.storage.runs.queries import get_owned, get_owned_conversation, owned
 from gac_app.storage.runs.records import AnswerRecord, NewRun, RunStatus
-from gac_app.storage.runs.rows import answer_row, content_of, facts_of
+from gac_app.storage.runs.rows import answer_row, content_of, facts_of, outcome_of
 from gac_app.storage.runs.tables import Answer, Conversation, Run, Vote
 from gac_app.storage.runs.traces import Packed
 from gac_app.storage.text import clean_text
@@ -76,16 +76,17 @@ def _get_run(session: Session, run_id: str) -> Run:
 
 
 def vote(session: Session, visitor_key: str, run_id: str, outcome: str) -> None:
-    run = get_owned(session, visitor_key, run_id)
-    body = encrypt(key_of(run), clean_text(outcome).encode())
-    session.merge(Vote(run_id=run.id, body=body, created_at=utc_now()))
-    tell_changed(session, run.id)
+    run, outcome = get_owned(session, visitor_key, run_id), clean_text(outcome)
+    if outcome != outcome_of(run):
+        session.merge(Vote(run_id=run.id, body=encrypt(key_of(run), outcome.encode()), created_at=utc_now()))
+        tell_changed(session, run.id)
 
 
 def undo_vote(session: Session, visitor_key: str, run_id: str) -> None:
     run = get_owned(session, visitor_key, run_id)
-    session.execute(delete(Vote).where(Vote.run_id == run.id))
-    tell_changed(session, run.id)
+    if run.vote:
+        session.execute(delete(Vote).where(Vote.run_id == run.id))
+        tell_changed(session, run.id)
 
 
 def share_run(session: Session, visitor_key: str, run_id: str, is_shared: bool, with_turns: bool = False) -> None:

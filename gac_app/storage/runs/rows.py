@@ -97,7 +97,7 @@ def stored(run: Run, turns: Mapping[str, Turn], engine: Engine) -> StoredRun:
             status=RunStatus(run.status),
             created_at=run.created_at,
             finished_at=run.finished_at,
-            outcome=_outcome(run),
+            outcome=outcome_of(run),
             is_shared=run.is_shared,
             answers=tuple(_record(run, answer, engine) for answer in _ordered(run, content)),
             **{name: getattr(run, name) for name in RUN_COLUMNS},
@@ -118,7 +118,7 @@ def exported(run: Run, turns: Mapping[str, Turn]) -> dict[str, Any]:
             "status": str(RunStatus(run.status)),
             "created_at": run.created_at.isoformat(),
             "finished_at": run.finished_at and run.finished_at.isoformat(),
-            "vote": run.vote and {"outcome": _outcome(run), "created_at": run.vote.created_at.isoformat()},
+            "vote": run.vote and {"outcome": outcome_of(run), "created_at": run.vote.created_at.isoformat()},
             "answers": [_exported_answer(run, answer, content, turns) for answer in _ordered(run, content)],
         }
 
@@ -174,7 +174,7 @@ def _found(content: Mapping[str, Any], turns: Mapping[str, Turn]) -> tuple[Turn,
     return tuple(turns[turn_id] for turn_id in content["turn_ids"] if turn_id in turns)
 
 
-def _outcome(run: Run) -> str | None:
+def outcome_of(run: Run) -> str | None:
     return decrypt(run.key.key, run.vote.body).decode() if run.vote else None
 
 

@@ -16,7 +16,7 @@ from gac_app.services.mirror import consent
 from gac_app.services.mirror.consent import Consents
 from gac_app.services.mirror.exports import Exports
 from gac_app.services.mirror.files import ImportResult, import_files
-from gac_app.services.mirror.mirror import Mirror
+from gac_app.services.mirror.mirror import FIRST_COPIES, Mirror
 from gac_app.services.mirror.places import Place
 from gac_app.services.visitors import owner_of
 from gac_app.storage import HistoryFilter, Store
@@ -131,6 +131,18 @@ def test_of_a_mirror_s_files_the_last_word_is_imported(tmp_path: Path, house: Ho
     own = Store(f"sqlite:///{tmp_path / 'one.db'}", is_owner=False)
     assert import_files(own, [told]) == ImportResult(0, 1, 1, 1)
     own.close()
+
+
+def test_a_run_judged_again_and_again_is_copied_now_and_then(tmp_path: Path) -> None:
+    with opened(tmp_path, "one") as (arena, mirror):
+        run = consenting_run(arena)
+        for outcome in ("ensemble", "tie") * 4:
+            arena.runs.history.vote(ALICE, run, outcome)
+            later = consenting_run(arena)
+            until(lambda later=later: later in ids(tmp_path), "for what came after it")
+        assert (ids(tmp_path).count(run), mirror.num_waiting) == (FIRST_COPIES, 1)
+    last = [line for line in lines(tmp_path) if id_of(line) == run][-1]
+    assert last["vote"]["outcome"] == "tie"
 
 
 def implied(arena: Arena, run_id: str) -> str:
