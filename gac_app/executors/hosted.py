@@ -138,7 +138,11 @@ class HostedModel(Model):
         """Take the host. Raises ModelLoadError if its model is another one."""
         self._host, facts = host, host.facts()
         if facts["vocabulary"] != _digest(self.vocabulary):
-            raise ModelLoadError(f"{self.name}: the files here have another vocabulary than those of its host")
+            why = "the files here have another vocabulary than those of its host"
+            if isinstance(self, HostedGguf) and facts["engine"].startswith("transformers"):
+                why = "transformers, which runs it there, finds other tokens in its GGUF file than llama.cpp here; "
+                why += "name the model's safetensors as its source, or reserve no GPU"
+            raise ModelLoadError(f"{self.name}: {why}")
         for name in _SAID:
             setattr(self, name, facts[name])
         self.device = torch.device("cpu")

@@ -101,3 +101,7 @@ def test_a_gguf_file_is_described_by_llama_cpp(llama_dir: Path, tmp_path: Path) 
     model = hosted(LoadRequest(member, lambda: ModelFiles(path, "gguf"), "Ray", 1, tmp_path))
     assert isinstance(model, HostedGguf)
     assert model.vocabulary.decode(model.encode_raw("the model")).endswith(b"the model")
+    there = RandomModel("far", 1)
+    there.engine = "transformers cuda torch.bfloat16"
+    with pytest.raises(ModelLoadError, match=r"^far: transformers, .* GGUF file .*; name .*, or reserve no GPU$"):
+        model.use(ModelHost(there))
