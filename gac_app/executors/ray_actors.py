@@ -118,6 +118,7 @@ class RayHost(Host):
         self._ray: Any = ray
         self._name, self._actor, self._key, self._on_close = name, actor, key, on_close
         self._channel: Channel | None = None
+        self._facts = dict[str, Any]()  # at the start
         self._where = ("", 0)
         self._address, self._port = "", 0  # of Ray on the actor's node
         self._why_down = ""  # empty = it answers, as far as is known
@@ -125,7 +126,8 @@ class RayHost(Host):
     def facts(self) -> dict[str, Any]:
         """Waits as long as loading takes."""
         try:
-            return self._met(*self._ray.get(self._actor.facts.remote()))
+            self._facts = self._met(*self._ray.get(self._actor.facts.remote()))
+            return self._facts
         except self._ray.exceptions.RayError as error:
             raise self._lost(f"its actor died while it loaded: {first_line(error)}; see Ray's logs") from error
 
@@ -194,7 +196,8 @@ class RayHost(Host):
         deadline, ref = time.monotonic() + within_s, self._actor.facts.remote()
         while time.monotonic() < deadline:
             try:
-                self._met(*self._ray.get(ref, timeout=_RETRY_S))
+                if self._met(*self._ray.get(ref, timeout=_RETRY_S)) != self._facts:
+                    raise self._lost("its actor came back with another model or engine; start this program again")
                 self._why_down = ""
                 return
             except self._ray.exceptions.GetTimeoutError:

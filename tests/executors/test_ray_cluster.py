@@ -6,18 +6,21 @@ import os
 import socket
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
 from gac_app.config import Config
-from gac_app.errors import ConfigError, ModelLoadError
+from gac_app.errors import ConfigError, MemberError, ModelLoadError
 from gac_app.executors import ray_actors
+from gac_app.executors.hosted import HostedRandom, ModelHost
 from gac_app.loading import load_ensemble
 from gac_app.member_config import MemberConfig, RayConfig, RayShare
 from gac_app.models.hardware import plan
 from gac_app.models.hardware.devices import Devices, parse_devices
+from gac_app.models.random_model import RandomModel
 from tests.fakes import config_of
 
 
@@ -88,6 +91,20 @@ def test_a_model_on_ray_spans_the_gpus_it_reserves(
     monkeypatch.setattr(ray_actors, "load_model", lambda _, *, placement, **__: (placement.device, placement.refusal))
     config = MemberConfig.model_validate({"name": "a", "ray": {"num_gpus": 2}, **member})
     assert ray_actors.MemberActor(config, (), tmp_path, b"")._load() == (devices, "")
+
+
+def test_an_actor_back_with_another_model_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    nodes = [{"NodeID": "n", "NodeManagerAddress": "127.0.0.1", "NodeManagerPort": 1}]
+    exceptions = SimpleNamespace(RayError=LookupError, GetTimeoutError=TimeoutError)
+    ray = SimpleNamespace(get=lambda ref, timeout=0: ref, nodes=lambda: nodes, exceptions=exceptions)
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    facts = ModelHost(RandomModel("a", 1)).facts()
+    lives = iter((None, (now, "n", ("127.0.0.1", 1))) for now in (facts, facts | {"engine": "another"}))
+    actor = SimpleNamespace(facts=SimpleNamespace(remote=lambda: next(lives)))
+    host = ray_actors.RayHost("a", actor, b"", lambda: None)
+    HostedRandom("a", 1).use(host)
+    with pytest.raises(MemberError, match="came back with another model or engine; start this program again"):
+        host.step([])  # nothing listens there
 
 
 def test_a_silent_actor_is_given_up_within_five_seconds() -> None:
