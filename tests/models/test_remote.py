@@ -343,13 +343,19 @@ def test_texts_of_tokens_tell_ids(directory: Path, url: str, llama: Transformers
     assert max(float(exact[own]) for own in untold) <= told.most + 1e-4
 
 
-@pytest.mark.parametrize(("text", "most"), [("b", -2.0), ("no token's", 0.0), ("�", 0.0)])
-def test_a_text_of_no_token_bounds_no_other(url: str, fake: FakeInference, text: str, most: float) -> None:
+@pytest.mark.parametrize(
+    ("texts", "num", "most"),
+    [(["a", "b"], 2, -1.0), (["a", "no token's"], 1, 0.0), (["a", "�"], 1, 0.0), (["�", "��"], 0, 0.0)],
+)
+def test_a_text_of_no_token_bounds_no_other(
+    url: str, fake: FakeInference, texts: list[str], num: int, most: float
+) -> None:
     vocabulary = fake.model.vocabulary
     with closing(connect(ServerConfig(url=url, api="openai"))) as server:
         server.use(replace(vocabulary, token_bytes=(*vocabulary.token_bytes, "�".encode())))  # as most models have it
-        fake.broken = lambda _: {"choices": [{"logprobs": {"top_logprobs": [{"a": -1.0, text: -2.0}]}}]}
-        assert server.next_tokens([1], 2).most == most
+        fake.broken = lambda _: {"choices": [{"logprobs": {"top_logprobs": [dict.fromkeys(texts, -1.0)]}}]}
+        told = server.next_tokens([1], 2)
+        assert (len(told.ids), told.most) == (num, most)
 
 
 @pytest.mark.parametrize("api", APIS)

@@ -155,6 +155,8 @@ class OpenAiServer(VllmServer):
         def take(texts: dict[str, float]) -> TopLogprobs:
             # "" first: an end token whose text is told overrides it.
             known = {own: float(x) for text, x in sorted(texts.items()) if (own := self._id_of(text)) is not None}
+            if not known and any(_HALF in text.encode() for text in texts):
+                return TopLogprobs([], [], 0.0)  # within a character
             told = self._checked([*known.items()], num)
             # A text that is no token's, or several tokens', hides how likely a token is.
             return told if len(known) >= num else told._replace(most=0.0)
