@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gac_app.config import Config
-from gac_app.errors import GacError, without_folders
+from gac_app.errors import GacError, NotFoundError, without_folders
 from gac_app.services.runs.batches import MAX_PROMPTS, MAX_PROMPTS_CHARS, Batches
 from gac_app.services.runs.runs import RunService, RunView
 from gac_app.services.runs.views import ENSEMBLE
@@ -76,7 +76,7 @@ def _found(service: RunService, visitor_key: str, run_id: str) -> Reply:
     try:
         return _run(service.history.find(visitor_key, run_id))
     except GacError as error:
-        return {"id": run_id, "error": without_folders(error.told)}
+        return {"id": run_id, "error": without_folders(error.told), "is_gone": isinstance(error, NotFoundError)}
 
 
 def _run(run: RunView) -> Reply:

@@ -64,6 +64,16 @@ def test_prompts_fill_a_table_with_votes_that_opens_in_compare(lab_site: Site, o
     for width in watched.at_widths(1280, 390):
         assert all_findings(watched) == {}, width
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.set_viewport_size({"width": 1280, "height": 900})
+    to_tab(page, "History")
+    page.check("[aria-label='Choose: =1+1?']")
+    page.click("text=Delete chosen (1)")
+    watched.confirm_deletion()
+    to_tab(page, "Batch", then=".gac-batch-totals:has-text('1 prompt ·')")
+    to_tab(page, "History", then=".gac-history-note:empty", state="attached")
+    page.click("text=Delete all my data")
+    watched.confirm_deletion()
+    to_tab(page, "Batch", then=".gac-batch-table", state="hidden")
 
 
 def test_a_batch_is_called_off(lab_site: Site, open_page: Opener) -> None:

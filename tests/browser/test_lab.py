@@ -157,7 +157,7 @@ def test_a_result_is_renamed_deleted_and_private(lab_site: Site, open_page: Open
 
 
 def test_own_questions_from_a_file_the_browser_reads(lab_site: Site, open_page: Opener, tmp_path: Path) -> None:
-    page = open_page(lab_site).page
+    page = (watched := open_page(lab_site)).page
     file = tmp_path / "mine.csv"
     file.write_text("question,choices,answer\n" + "\n".join(f"Is {n} even?,yes|no,yes" for n in range(5)))
     to_tab(page, "Lab")
@@ -171,6 +171,11 @@ def test_own_questions_from_a_file_the_browser_reads(lab_site: Site, open_page: 
     click(page, ".gac-lab-run:visible", then=".gac-lab-head h2:has-text('own: 5 questions')")
     reload(page)
     page.wait_for_function("document.querySelector('[name=own]')?.value.includes('Is 4 even?')")
+    page.wait_for_selector(".gac-lab-head h2:has-text('own: 5 questions')")
+    to_tab(page, "History")
+    page.click("text=Delete all my data")
+    watched.confirm_deletion()
+    to_tab(page, "Lab", then=".gac-lab-head", state="hidden")
 
 
 def test_a_study_is_called_off_and_another_visitor_only_sees_it(lab_site: Site, open_page: Opener) -> None:

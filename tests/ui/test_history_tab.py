@@ -103,5 +103,5 @@ def test_prompts_from_the_form_to_the_votes(house: House) -> None:
     assert ask("vote_run", run=run["id"], outcome="") == {}
     assert ask("batch_runs", runs=run["id"])["runs"][0]["outcome"] is None
     assert ask("vote_run", run=run["id"], outcome="member:c")["error"]
-    assert ask("batch_runs", OTHER_KEY, runs=run["id"])["runs"][0]["error"]
+    assert ask("batch_runs", OTHER_KEY, runs=run["id"])["runs"][0]["is_gone"]
     assert ask("batch_state", OTHER_KEY) == {"batch": None}

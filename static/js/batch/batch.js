@@ -79,6 +79,11 @@ class Batch {
     if (running) writeKept(RUNS, found.map((row) => row.run).filter(Boolean));
     if (found.length !== this.rows.length || running?.rows.some((row, index) => this.isOther(row, this.rows[index]))) this.makeRows(found.length);
     await this.fill(found.map((row, index) => [this.rows[index], row]).filter(([drawn]) => isFresh || !drawn.isSettled));
+    const here = found.filter((row, index) => !this.rows[index].isGone);
+    if (!running && here.length < found.length) {
+      writeKept(RUNS, here.map((row) => row.run));
+      return this.refresh(true);
+    }
     this.part(".gac-batch-table").hidden = this.part(".gac-batch-exports").hidden = this.filter.hidden = !this.rows.length;
     this.sum();
     this.showProgress(running);
@@ -104,7 +109,7 @@ class Batch {
       if (reply.error) return this.say(reply.error);
       some.forEach(([drawn], index) => {
         const run = reply.runs[index];
-        if (run.error) drawn.await("", run.error);
+        if (run.error) Object.assign(drawn, { isGone: run.is_gone }).await("", run.error);
         else drawn.show(run, some[index][1].error);
       });
     }

@@ -9,8 +9,9 @@ export class BatchRow {
     Object.assign(this, { number, names, act, run: null, root: h("tr") });
   }
 
-  /** Not begun, or refused. */
+  /** Not begun, refused, or deleted. */
   await(prompt, error) {
+    this.run = null;
     this.draw([h("td", { colspan: this.names.length + 1, class: error ? "is-error" : "gac-small", text: said(error) || t("run.waiting") })], prompt);
   }
 

@@ -184,6 +184,7 @@ class Lab {
   // ---- what is kept
 
   list(results) {
+    if (this.known?.has(this.shown) && results.every(({ id }) => id !== this.shown)) this.show(""); // deleted
     this.known = new Set(results.map((result) => result.id));
     this.part(".gac-lab-empty").hidden = results.length > 0;
     this.part(".gac-lab-kept ol").replaceChildren(...results.map((result) => this.row(result)));
@@ -225,7 +226,6 @@ class Lab {
     const yes = h("button", { type: "button", class: "gac-button gac-danger", text: t("delete"), onclick: async () => {
       const reply = await this.ask("lab_delete", { result: result.id });
       this.say(reply.error ?? "");
-      if (!reply.error && this.shown === result.id) this.show("");
       await this.refresh(true);
     } });
     item.replaceChildren(h("span", { class: "gac-run-open", text: t("lab.delete", { name }) }), yes,
