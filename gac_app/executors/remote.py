@@ -37,6 +37,7 @@ class RemoteMember(InlineMember):
         self._threads = defaultdict[int, ThreadPoolExecutor](lambda: ThreadPoolExecutor(1, f"ask-{model.name}"))
         self._lock = threading.RLock()  # a session that is collected frees its sequences, within `read` too
         self._closed = threading.Event()
+        self._is_probed = False
 
     @property
     def why_late(self) -> str:
@@ -122,17 +123,17 @@ class RemoteMember(InlineMember):
             raise
 
     def _fail(self) -> None:
-        """Say so until the server answers again. Why, which may quote a visitor's text, is for that visitor alone."""
+        """Ask whether it fails for everybody: this caller may have given it too little time."""
         with self._lock:
-            is_known, self.failure = bool(self.failure), self.failure or "a question failed; it is asked another one"
-        if not is_known:
+            is_probed, self._is_probed = self._is_probed, True
+        if not is_probed:
             threading.Thread(target=self._probe, name=f"probe-{self.name}", daemon=True).start()
 
     def _probe(self) -> None:
         while not self._closed.is_set():
-            why = self._remote.why_failing()
-            with self._lock:  # or a question that fails now sets the failure again, which nobody would clear
-                self.failure = why
+            why = self._remote.why_failing(revives=bool(self.failure))
+            with self._lock:  # both at once, or a failure between them is never looked into
+                self.failure, self._is_probed = why, bool(why)
             if not why:
                 return
             self._closed.wait(PROBE_S)

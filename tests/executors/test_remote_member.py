@@ -54,7 +54,7 @@ class FarModel(FakeModel, RemoteModel):
         self.released.wait(WAIT_S)
         raise MemberError(self.name, "exception", "planned")
 
-    def why_failing(self) -> str:
+    def why_failing(self, *, revives: bool = True) -> str:
         return self.why
 
 
@@ -145,10 +145,11 @@ def test_after_closing_it_says_so(model: FarModel, member: RemoteMember, hanging
 
 
 def test_a_failure_ends_with_an_answer(model: FarModel, member: RemoteMember, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked_again = threading.Event()
+    asked_again, revived = threading.Event(), list[bool]()
     monkeypatch.setattr(remote, "PROBE_S", 0.001)
 
-    def why_failing() -> str:
+    def why_failing(*, revives: bool) -> str:
+        revived.append(revives)
         asked_again.wait(WAIT_S)
         return model.why
 
@@ -161,11 +162,12 @@ def test_a_failure_ends_with_an_answer(model: FarModel, member: RemoteMember, mo
     model.fault, model.why = Fault("raise"), "still nothing"
     with pytest.raises(MemberError, match="planned"):
         member.read(after(member.open(member.encode(TEXT), LOCAL))).result(WAIT_S)
-    assert member.failure == "a question failed; it is asked another one", "the error may quote a visitor's text"
+    assert member.failure == "", "the caller may have had no patience, and the error may quote its text"
     asked_again.set()
     until(lambda: member.failure == "still nothing")
     model.why = ""
     until(lambda: member.failure == "")
+    assert revived[:2] == [False, True], "a dead engine shows while it is started again"
 
 
 def test_a_second_question_may_hang_or_fail(model: FarModel, member: RemoteMember) -> None:

@@ -32,6 +32,7 @@ T = TypeVar("T")
 MAX_UNSEEN_MASS = 0.01
 _TIMES_MORE = 16
 _PAUSE_S = 0.1  # before a busy server is asked again; twice as long each time
+_PROBE_WAIT_S = 10.0  # for the next token, from a server that failed
 _ROUNDING = 0.01
 _NOTHING = -1e4  # a logit that gives the probability 0
 
@@ -158,11 +159,16 @@ class RemoteModel(Model):
         self._server.close()
         super().close()
 
-    def why_failing(self) -> str:
-        """Ask one thing. Why that fails; empty = it does not."""
+    def why_failing(self, *, revives: bool = True) -> str:
+        """Ask one thing. Why that fails; empty = it does not.
+
+        Args:
+            revives: an engine that has died is started again before, which may take minutes.
+        """
         try:
-            self._server.revive()
-            self._server.next_tokens([0], self._num_asked)
+            if revives:
+                self._server.revive()
+            self._server.next_tokens([0], self._num_asked, _PROBE_WAIT_S)
             return self._why_another()
         except ServerError as error:
             return str(error)
