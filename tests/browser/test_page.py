@@ -323,7 +323,7 @@ PARTED_AT = PIECE + 5
 def test_a_long_run_shows_its_text_then_its_tokens(serve: Server, open_page: Opener) -> None:
     alone = [*PIECES[:PARTED_AT], "other ", *PIECES[PARTED_AT + 1 :], ""]
     site = serve(PlantedEnsemble([*PIECES, ""], alone=alone))
-    page = open_page(site)
+    page = open_page(site, permissions=["clipboard-read", "clipboard-write"])
     page.ask("Say much")
     site.service._runs.remove(site.service._runs.all())  # as after a restart
     held: list[Route] = []
@@ -340,12 +340,19 @@ def test_a_long_run_shows_its_text_then_its_tokens(serve: Server, open_page: Ope
     page.wait_for_tokens(PIECE)
     assert page.text(".gac-ensemble .gac-text").split() == "".join(PIECES).split(), "before the tokens have come"
     assert page.page.locator(".gac-end").count() == 0
+    page.page.click(".gac-keep summary")
+    page.page.click("text=Copy as Markdown")
     is_holding = False
     for route in held:
         route.continue_()
 
     page.page.wait_for_function("document.querySelectorAll('.gac-end').length === 3")
     page.wait_for_tokens(NUM_TOKENS + 1)
+    page.page.wait_for_selector(".gac-keep-note:text-is('Copied')")
+    assert f"*{NUM_TOKENS + 1:,} tokens ·" in page.page.evaluate("navigator.clipboard.readText()"), (
+        "copied once all is there"
+    )
+    page.page.click(".gac-keep summary")
     assert page.text(".gac-ensemble .gac-text").split() == "".join(PIECES).split(), "nothing is written twice"
     page.page.wait_for_selector(".gac-subline .gac-fork:not([hidden]) >> nth=1")
     for place in (0, 1):  # What differs is shown where it begins.

@@ -30,7 +30,6 @@ export function keepMenu(board) {
     canCompare(run) ? other(t("others"), () => compareSettings(board.root, run, ask)) : null, atEnd(t("diff.compare"), () => { if (kept.open) openDiff(board); kept.open = false; })];
   const scope = new Scope(board);
   const keep = (name, fileOf) => item(t(name), async () => {
-    await board.rest.loaded;
     const { content, ending } = await fileOf(await scope.turns());
     download(content, `${fileName(run)}.${ending}`);
     return t("keep.saved");
@@ -57,8 +56,9 @@ class Scope {
     return this.root?.querySelector(":checked").value === "all";
   }
 
-  /** The turns before the run that are kept with it. */
+  /** The turns before the run that are kept with it, once all tokens of the run are there. */
   async turns() {
+    await this.board.rest.loaded;
     if (!this.isAll) return [];
     const reply = await answerTo(this.board.server.read_turns(this.board.request({})));
     if (reply.error) throw new Error(said(reply.error));
