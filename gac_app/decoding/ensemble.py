@@ -13,7 +13,7 @@ from gac_app.config import Config
 from gac_app.decoding.contexts import MemberContext
 from gac_app.decoding.loop import Branch, DecodingSession
 from gac_app.decoding.member import Member
-from gac_app.decoding.request import How, Request, Requests, document_ids
+from gac_app.decoding.request import Encoded, How, Request, Requests, document_ids, encoded
 from gac_app.decoding.rules import combine_rules, draws_one, weight_rules
 from gac_app.decoding.rules.answer import AnswerRules, StepRules
 from gac_app.decoding.rules.combiner import Combiner
@@ -202,13 +202,13 @@ class Ensemble(Requests):
             scores = Scorer(read, rules, settings, self._read_texts).tokens(ids[1:], num_top)
             return [TokenScore(first, None)][: len(ids)] + scores
 
-    def check_room(self, prompt: Sequence[Message], num_new: int) -> None:
+    def check_room(self, prompt: Sequence[Message], num_new: int, known: Encoded) -> None:
         """Raise RequestError unless every member has room for `prompt` and `num_new` tokens, or half its context if
-        that is less. The message fits all members, and names none.
+        that is less. The message fits all members, and names none. `known`: see `request`.
         """
         for member in self.members.values():
             room = member.model.context_length - min(num_new, member.model.context_length // 2)
-            if len(member.encode(list(prompt))) > room:
+            if len(encoded(member, list(prompt), known)) > room:
                 raise RequestError(
                     "prompt",
                     Phrase("The prompt and the turns before it are too long. Shorten it, or begin a new conversation."),

@@ -115,7 +115,9 @@ class Requests:
             starts = [document_start(member) for member in members]
             return Request(settings, alone, members, "", starts, schema, bias)
         prompt = _checked(prompt, settings, raw)
-        ids = _encode(members, prompt, {} if known is None else known)
+        known = {} if known is None else known
+        ids = [list(encoded(member, prompt, known)) for member in members]
+        _check_lengths(members, ids)
         return Request(settings, alone, members, prompt, ids, schema, bias)
 
     def raw_request(self, prompt: str | Sequence[int], settings: Settings, *, alone: str | None = None) -> Request:
@@ -181,15 +183,12 @@ def _checked(prompt: str | Sequence[Message], settings: Settings, raw: bool) -> 
     return messages
 
 
-def _encode(members: list[Member], prompt: Prompt, known: Encoded) -> list[list[int]]:
-    ids = []
-    for member in members:
-        key = member.name, () if isinstance(prompt, str) else tuple(prompt)
-        if not (key[1] and key in known):
-            known[key] = member.encode(prompt)
-        ids.append(list(known[key]))
-    _check_lengths(members, ids)
-    return ids
+def encoded(member: Member, prompt: Prompt, known: Encoded) -> list[int]:
+    """A member's ids of a prompt, which is tokenised if it is not known; to be copied."""
+    key = member.name, () if isinstance(prompt, str) else tuple(prompt)
+    if not (key[1] and key in known):
+        known[key] = member.encode(prompt)
+    return known[key]
 
 
 def document_ids(member: Member, data: bytes) -> list[int]:

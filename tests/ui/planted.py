@@ -135,7 +135,7 @@ class PlantedEnsemble:
         _, settings, alone = request
         return self.session(settings, alone, branch)
 
-    def check_room(self, messages: Any, num_new: int) -> None:
+    def check_room(self, messages: Any, num_new: int, known: Any) -> None:
         """Takes any prompt."""
 
     def check_branch(self, branch: Branch) -> None:

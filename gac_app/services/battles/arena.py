@@ -17,7 +17,6 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from itertools import product
 from typing import Any
 
 from gac_app.arena.contestants import Contestant, contestants_of
@@ -25,7 +24,7 @@ from gac_app.arena.controls import Controls, controls_of
 from gac_app.arena.drawing import draw_pair, pair_probs, predicted
 from gac_app.arena.language import language_of
 from gac_app.arena.moderation import Moderator
-from gac_app.arena.outcomes import SIDES, Origin, Side
+from gac_app.arena.outcomes import Origin, Side
 from gac_app.arena.pacing import Tempo
 from gac_app.errors import BusyError, GacError, Phrase, RequestError, StorageError
 from gac_app.services.battles.battles import Battle, BattleRun
@@ -39,7 +38,7 @@ from gac_app.services.queue.shares import has_client_keys, period_now, use_clien
 from gac_app.services.runs.runs import CLOSE_TIMEOUT_S, RunService, checked_prompt
 from gac_app.services.settling import log_failure, settle
 from gac_app.services.visitors import owner_of
-from gac_app.storage import CONTINUING, NewBattle, Store, fed_messages
+from gac_app.storage import CONTINUING, NewBattle, Store
 
 MAX_TURNS = 20
 _SEEDS = 2**53  # too many to try them all on the same model
@@ -246,12 +245,7 @@ class ArenaService:
 
     def _begin(self, battle: Battle, turn: BattleRun, on_taken: Callable[[], None]) -> None:
         """Queue a turn. Once it is queued, it belongs to the battle."""
-        num_new = max(one.settings.max_new_tokens for one in self.contestants)
-        # Of all contestants, whoever answers, so that a refusal tells nothing of them.
-        system_prompts = {one.settings.system_prompt for one in (*self.contestants, *battle.pair.values())}
-        for side, system_prompt in product(SIDES, system_prompts):
-            messages = fed_messages(side, turn.prompt, system_prompt, turn.turns)
-            self._runs.members.ensemble().check_room(messages, num_new)
+        turn.contestants = self.contestants
 
         def take() -> None:
             battle.turns = [*battle.begun_turns, turn]

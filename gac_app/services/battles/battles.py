@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -21,12 +21,14 @@ from gac_app.storage import ANSWERED, CONTINUING, RunStatus, Turn, clean_text, f
 
 if TYPE_CHECKING:  # it loads torch
     from gac_app.decoding.ensemble import Ensemble
+    from gac_app.decoding.request import Encoded, Request
 
 
 class BattleRun(LiveRun):
     """A turn of a battle. Its streams are the sides, each with the settings of its contestant."""
 
     is_blind = True
+    contestants: Sequence[Contestant] = ()  # of this server; set by the Arena
 
     def __init__(self, battle: Battle, prompt: str) -> None:
         self._pair: dict[str, Contestant] = {side: battle.pair[side] for side in SIDES}
@@ -44,6 +46,13 @@ class BattleRun(LiveRun):
 
     def settings_of(self, stream: str) -> Settings:
         return self._pair[stream].settings
+
+    def request_of(self, stream: str, ensemble: Ensemble, known: Encoded) -> Request:
+        # There has to be room for all contestants, whoever answers, so that a refusal tells nothing of them.
+        num_new = max(one.settings.max_new_tokens for one in self.contestants)
+        for system_prompt in {one.settings.system_prompt for one in (*self.contestants, *self._pair.values())}:
+            ensemble.check_room(fed_messages(stream, self.prompt, system_prompt, self.turns), num_new, known)
+        return super().request_of(stream, ensemble, known)
 
     def open(self, stream: str, ensemble: Ensemble) -> Decodes:
         self.num_shown()  # the pace begins with the answers, not with the first look: see `hidden_s`

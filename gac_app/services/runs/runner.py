@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from contextvars import copy_context
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 from gac_app.config import Config
 from gac_app.decoding.trace import FinishedEvent, FinishReason
@@ -56,9 +57,10 @@ class Runner:
         metrics.show("num_requests_running", "Runs that decode.", lambda: self._queue.counts()[0])
         metrics.show("num_requests_waiting", "Runs in the queue.", lambda: self._queue.counts()[1])
         self._lock = threading.Lock()
+        self._tokenising: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()  # by client
 
     def put(self, run: LiveRun, on_taken: Callable[[], None], on_ended: Callable[[], None]) -> None:
-        """Check a run, and start or queue it. If it is refused, nothing of it is kept.
+        """Check a run, and start or queue it: one at a time of each client. If it is refused, nothing of it is kept.
 
         Args:
             on_taken: called before it can begin.
@@ -69,11 +71,14 @@ class Runner:
             BusyError: the queue is full.
         """
         ensemble = self._members.ensemble()
-        self._queue.check(run)
-        known: Encoded = {}
-        for key, stream in run.streams.items():
-            if stream.finished is None:
-                run.requests[key] = run.request_of(key, ensemble, known)
+        with self._lock:
+            tokenising = self._tokenising.setdefault(run.client, threading.Lock())
+        with tokenising:
+            self._queue.check(run)
+            known: Encoded = {}
+            for key, stream in run.streams.items():
+                if stream.finished is None:
+                    run.requests[key] = run.request_of(key, ensemble, known)
         run.on_ended = on_ended
         if self._members.decodes_together is not None:  # the request tells whose GPU time the run takes
             run.context = copy_context()

@@ -89,7 +89,7 @@ def test_a_prompt_too_long_for_one_is_refused_for_all(house: House) -> None:
     ensemble = arena.runs.members.ensemble()
     room = ensemble.members["a"].model.context_length - SHORT["max_new_tokens"]
     prompt = "x" * (room - len(ensemble.members["a"].encode("")) - 100)
-    ensemble.check_room([Message("user", prompt)], SHORT["max_new_tokens"])
+    ensemble.check_room([Message("user", prompt)], SHORT["max_new_tokens"], {})
     for _ in range(12):
         with pytest.raises(RequestError, match="too long"):
             arena.service.start(ALICE, prompt)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from unittest.mock import patch
 
@@ -19,13 +22,40 @@ from gac_app.services.runs.history import MAX_NAME_CHARS
 from gac_app.services.runs.runs import RunService, config_hash_of
 from gac_app.storage import HistoryFilter, RunStatus
 from tests.fakes import WAIT_S, FakeModel, Fault, config_of
-from tests.services.house import ALICE, LONG, SHORT, House, answer, begun, end_of, ended, essence, listed, until
+from tests.services.battles.test_arena import Arena
+from tests.services.house import ALICE, BOB, LONG, SHORT, House, answer, begun, end_of, ended, essence, listed, until
 
 
-def test_each_member_tokenises_a_prompt_once(service: RunService) -> None:
-    with patch.object(Member, "encode", autospec=True, side_effect=Member.encode) as encode:
-        answer(service)
-    assert sorted(call.args[0].name for call in encode.mock_calls) == ["a", "b"], "though each answers in two streams"
+def test_each_member_tokenises_a_prompt_once(arena: Arena) -> None:
+    for ask in (lambda: answer(arena.runs), arena.answered):
+        with patch.object(Member, "encode", autospec=True, side_effect=Member.encode) as encode:
+            ask()
+        assert sorted(call.args[0].name for call in encode.mock_calls) == ["a", "b"], "though several streams ask it"
+
+
+def test_prompts_of_one_address_are_tokenised_one_by_one(arena: Arena) -> None:
+    lock, have_met = threading.Lock(), threading.Event()
+    now, most = Counter[str](), Counter[str]()
+    encode = Member.encode
+
+    def note(member: Member, prompt: list[Message]) -> list[int]:
+        client = prompt[-1].content
+        with lock:
+            now[client] += 1
+            most[client] = max(most[client], now[client])
+        if len(now) == 2:
+            have_met.set()
+        assert have_met.wait(WAIT_S), "another address has to wait"
+        with lock:
+            now[client] -= 1
+        return encode(member, prompt)
+
+    with patch.object(Member, "encode", note), ThreadPoolExecutor(6) as pool:
+        asked = [pool.submit(arena.runs.start, key * 64, "one", SHORT, client="one") for key in "cde"]
+        asked += [pool.submit(arena.service.start, key * 64, "one", client="one") for key in "fg"]
+        asked += [pool.submit(arena.runs.start, BOB, "two", SHORT, client="two")]
+    assert [one.exception() for one in asked] == [None] * 6
+    assert most == {"one": 1, "two": 1}
 
 
 def test_who_follows_is_told_of_every_change_until_they_leave(house: House) -> None:
