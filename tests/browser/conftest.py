@@ -288,6 +288,7 @@ class Visitors:
                 other.close()
         if not page.is_closed():
             page.unroute_all(behavior="ignoreErrors")
+            page.evaluate("origin !== 'null' && sessionStorage.clear()")
             page.goto("about:blank")
 
 

@@ -256,7 +256,6 @@ def test_two_turns_then_others_and_a_reload(serve_arena: Server, open_page: Open
     other.wait_for_selector(".gac-arena-asked:text-is('And Rome?')")
     assert "changed meanwhile" in other.inner_text(".gac-arena-note"), "it showed one turn"
     answered(other)
-    other.close()
     said = page.locator(".gac-battle-card").first.locator(".gac-battle-said").all_inner_texts()
     assert said == ["Where is Paris?", "And Rome?"]
     reload(page)
@@ -279,6 +278,9 @@ def test_two_turns_then_others_and_a_reload(serve_arena: Server, open_page: Open
     assert len(begun) == 1
     click(page, ".gac-vote[data-outcome=right]", then=".gac-battle-card h3 bdi")
     assert len({*before, *names(page)}) >= 2
+    reload(other)
+    to_arena(other)
+    other.wait_for_selector(".gac-arena-asked:text-is('And Rome?')")  # the battle that this tab showed
 
 
 def test_a_host_that_does_not_answer_is_said(serve_arena: Server, open_page: Opener) -> None:

@@ -65,6 +65,7 @@ def test_fields_follow_what_is_chosen(serve: Server, open_page: Opener) -> None:
     page.page.get_by_label("Every step").check()
     page.page.wait_for_selector("#gac-set-threshold", state="hidden")
     summed_up(page, "every step combined")
+    page.page.evaluate("localStorage.setItem('gac.settings', '{}')")  # those of another tab
     reload(page.page)
     summed_up(page, "every step combined")
     summed_up(page, "temperature 0.7")

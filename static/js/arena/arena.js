@@ -8,7 +8,7 @@ import { BattleReasons } from "./battle_reasons.js";
 import { BattleTold } from "./battle_told.js";
 import { BattleVotes } from "./battle_votes.js";
 import { Awaited, QUESTION } from "../settings/awaited.js";
-import { asking, BATTLE, oncePerFrame, parseJson, readKept, visitorKey, writeKept } from "../page/browser.js";
+import { asking, BATTLE, oncePerFrame, parseJson, readKeptHere, visitorKey, writeKeptHere } from "../page/browser.js";
 import { keepConsent } from "../page/consent.js";
 import { leaveField } from "../page/elements.js";
 import { onLoaded } from "../page/loaded.js";
@@ -151,7 +151,7 @@ class Arena {
     this.isBusy = false;
     this.say(refusal.error);
     if (refusal.passes) this.wait();
-    if (!this.run) writeKept(BATTLE, "");
+    if (!this.run) writeKeptHere(BATTLE, "");
     this.refresh();
   }
 
@@ -164,7 +164,7 @@ class Arena {
     this.part("arena-about").hidden = Boolean(run);
     this.votes.show(null);
     if (!isNext) Object.assign(this.part("arena-reasons"), { hidden: true, open: false });
-    writeKept(BATTLE, run?.id ?? "");
+    writeKeptHere(BATTLE, run?.id ?? "");
     if (!run) return this.refresh();
     this.part("arena-asked").textContent = run.prompt;
     this.cards = SIDES.map((_, index) => new BattleCard(index, run.turns, run.prompt));
@@ -248,7 +248,7 @@ export function start({ element, props, server, trigger, watch }) {
     arena.feed(props.value ?? "");
     arena.flush();
   }));
-  const kept = readKept(BATTLE, "");
+  const kept = readKeptHere(BATTLE, "");
   if (typeof kept === "string" && kept) onLoaded(() => { if (!arena.run) arena.send("follow", { battle: kept }); });
 }
 

@@ -1,6 +1,6 @@
 // Who is signed in. Signing in and out are the host's, on addresses of Gradio's; both end on a page loaded anew.
 
-import { answerTo, BATTLE, takenFromAddress, writeKept } from "./browser.js";
+import { answerTo, BATTLE, takenFromAddress, writeKeptHere } from "./browser.js";
 import { forgetConsent } from "./consent.js";
 import { closeOnLeaving } from "./elements.js";
 import { t } from "./words.js";
@@ -31,7 +31,7 @@ export function start({ element, server }) {
 }
 
 function leave(isSignedIn) {
-  writeKept(BATTLE, ""); // the battle shown last is not the other visitor's
+  writeKeptHere(BATTLE, ""); // the battle shown last is not the other visitor's
   forgetConsent();
   window.parent?.postMessage({ type: "SET_SCROLLING", enabled: true }, "*"); // to huggingface.co, if that shows the page in a frame
   location.assign(`${isSignedIn ? "/logout" : "/login/huggingface"}?_target_url=/`);

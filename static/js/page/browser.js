@@ -76,6 +76,13 @@ export function keepText(key, text, where = "localStorage") {
 export const readKept = (key, fallback) => parseJson(keptText(key), fallback);
 export const writeKept = (key, value) => keepText(key, JSON.stringify(value));
 
+/** The same of this tab. One that has kept nothing yet begins with what the last one did. */
+export const readKeptHere = (key, fallback) => parseJson(keptText(key, OF_TAB) ?? keptText(key), fallback);
+export function writeKeptHere(key, value) {
+  writeKept(key, value);
+  keepText(key, JSON.stringify(value), OF_TAB);
+}
+
 /** An asynchronous function that is under way once at a time: a call meanwhile is the same call. */
 export function onceAtATime(act) {
   let underWay = null;

@@ -1,6 +1,6 @@
-// The settings of the next run at the side: fields in groups, kept in this browser as they differ from the defaults.
+// The settings of the next run at the side: fields in groups, kept by this tab and for new ones as they differ from the defaults.
 
-import { readKept, writeKept } from "../page/browser.js";
+import { readKeptHere, writeKeptHere } from "../page/browser.js";
 import { h } from "../page/elements.js";
 import { t } from "../page/words.js";
 import { FIELD_KINDS } from "./fields.js";
@@ -16,7 +16,7 @@ export class SettingsPanel {
   /** `first`: {spec, members, defaults}; `check(values, at)` asks what they mean. */
   constructor(dialog, first, check) {
     Object.assign(this, { dialog, defaults: first.defaults, members: first.members, check, at: 0, timer: 0, opener: null });
-    this.values = { ...first.defaults, ...this.fitting(readKept(SETTINGS_KEY, {})) };
+    this.values = { ...first.defaults, ...this.fitting(readKeptHere(SETTINGS_KEY, {})) };
     this.fields = new Map(first.spec.filter(({ kind }) => kind in KINDS).map((spec) =>
       [spec.name, new KINDS[spec.kind]({ ...spec, members: first.members }, (value, name = spec.name) => this.set(name, value))]));
     this.presets = new Presets(dialog.querySelector(".gac-presets"), this);
@@ -54,7 +54,7 @@ export class SettingsPanel {
 
   set(name, value) {
     this.values[name] = value;
-    writeKept(SETTINGS_KEY, this.changes());
+    writeKeptHere(SETTINGS_KEY, this.changes());
     this.presets.show();
     clearTimeout(this.timer);
     this.timer = setTimeout(() => this.ask(), CHECK_MS);
@@ -62,7 +62,7 @@ export class SettingsPanel {
 
   use(changes) {
     this.values = { ...this.defaults, ...changes };
-    writeKept(SETTINGS_KEY, this.changes());
+    writeKeptHere(SETTINGS_KEY, this.changes());
     this.show();
   }
 
