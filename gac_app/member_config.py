@@ -181,8 +181,9 @@ class MemberConfig(Frozen):
             raise ValueError("vllm: expected no arguments of vLLM without backend: vllm")
         if self.max_memory and self.backend == "vllm":
             raise ValueError("max_memory: expected vllm: {gpu_memory_utilization: 0.4}, vLLM's share of each GPU")
-        if self.backend == "vllm" and {"cpu"} < {*self.device}:
-            raise ValueError("device: expected GPUs or the CPU for vLLM, not both")
+        named = {*self.max_memory, *((self.device,) if isinstance(self.device, str) else self.device)} - {"auto"}
+        if (self.backend == "vllm" or self.quantization != "none") and {"cpu"} < named:
+            raise ValueError("device, max_memory: expected GPUs or the CPU for vLLM or quantised layers, not both")
         if self.gpu_share > 1:
             raise ValueError("vllm: gpu_memory_utilization: expected a share of a GPU, at most 1")
         if self.adapter and (self.server or self.is_random or self.backend not in ("auto", "transformers")):

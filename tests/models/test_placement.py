@@ -103,6 +103,9 @@ def test_a_limit_of_memory_is_not_exceeded() -> None:
     assert spread.refusals == []
     with pytest.raises(ValidationError, match="max_memory"):
         member("a", max_memory={"cuda:0": "much"})
+    for both in ({"max_memory": {"cuda:0": "9GiB", "cpu": "30GiB"}}, {"device": ["cuda:0", "cpu"]}):
+        with pytest.raises(ValidationError, match="expected GPUs or the CPU for vLLM or quantised layers"):
+            member("a", quantization="4bit", **both)
 
 
 def test_what_a_member_leaves_of_its_devices_is_the_others() -> None:
