@@ -16,7 +16,7 @@ from gac_app.models.message import Message
 from gac_app.settings import Settings
 from gac_app.vocab.union import UnionVocabulary
 
-Encoded = dict[tuple[str, tuple[Message, ...]], list[int]]  # a member's name and a chat -> the chat in its ids
+Encoded = dict[tuple[str, str | tuple[Message, ...]], list[int]]  # a member's name and a prompt -> its ids
 
 
 class How(TypedDict, total=False):
@@ -120,20 +120,27 @@ class Requests:
         _check_lengths(members, ids)
         return Request(settings, alone, members, prompt, ids, schema, bias)
 
-    def raw_request(self, prompt: str | Sequence[int], settings: Settings, *, alone: str | None = None) -> Request:
+    def raw_request(
+        self,
+        prompt: str | Sequence[int],
+        settings: Settings,
+        *,
+        alone: str | None = None,
+        known: Encoded | None = None,
+    ) -> Request:
         """The request of a document, which may be empty, as text or as ids: of the member that answers alone, or of the
-        union.
+        union. `known`: see `request`; of text.
 
         Raises:
             RequestError: prompt or settings do not fit, naming the field.
         """
         if isinstance(prompt, str):
-            return self.request(prompt, settings, alone=alone, raw=True, may_be_empty=True)
+            return self.request(prompt, settings, alone=alone, raw=True, may_be_empty=True, known=known)
         empty = self.request("", settings, alone=alone, raw=True, may_be_empty=True)
         if not prompt:
             return empty
         members = empty.members
-        data = b"".join(self.tokenizer(alone).tokens(prompt))
+        data = self.tokenizer(alone).document(prompt)
         text = data.decode("utf-8", "replace")
         if alone is None and self.union.end_id in prompt[1:]:  # as the first it is the start of the document
             raise RequestError("prompt", f"{self.union.end_id} ends an answer, so no prompt can have it")
@@ -185,8 +192,8 @@ def _checked(prompt: str | Sequence[Message], settings: Settings, raw: bool) -> 
 
 def encoded(member: Member, prompt: Prompt, known: Encoded) -> list[int]:
     """A member's ids of a prompt, which is tokenised if it is not known; to be copied."""
-    key = member.name, () if isinstance(prompt, str) else tuple(prompt)
-    if not (key[1] and key in known):
+    key = member.name, prompt if isinstance(prompt, str) else tuple(prompt)
+    if key not in known:
         known[key] = member.encode(prompt)
     return known[key]
 

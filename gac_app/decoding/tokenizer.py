@@ -5,8 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 
+from gac_app.config import MAX_PROMPT_CHARS
 from gac_app.decoding.member import Member
-from gac_app.errors import RequestError, VocabularyError
+from gac_app.errors import RequestError, VocabularyError, too_long
 from gac_app.vocab.tokens import bytes_of
 from gac_app.vocab.union import UnionVocabulary
 
@@ -53,6 +54,13 @@ class Tokenizer(ABC):
                 raise RequestError(field, f"unknown token id {token_id}; expected 0 to {self.size - 1:,}")
             tokens.append(self._token(token_id))
         return tokens
+
+    def document(self, ids: Iterable[int]) -> bytes:
+        """The bytes of a document. Raises RequestError as `tokens`, and for more characters than a prompt may have."""
+        data = b"".join(self.tokens(ids))
+        if (num := len(data.decode("utf-8", "replace"))) > MAX_PROMPT_CHARS:
+            raise RequestError("prompt", too_long(num, MAX_PROMPT_CHARS))
+        return data
 
     @abstractmethod
     def in_union(self, token_id: int) -> int | None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from gac_app.config import MAX_PROMPT_CHARS
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.member import InlineMember
 from gac_app.decoding.request import Encoded, document_ids, document_start
@@ -83,8 +84,8 @@ def test_a_chat_is_tokenised_once_for_all_who_ask_together() -> None:
     assert again.ids[0] is not kept["b", tuple(HI)]
     first.ids[0].append(5)
     assert known["a", tuple(HI)] == first.ids[0][:-1]
-    raw = one.request("Hi", None, alone="a", raw=True, known={("a", ()): [9]})
-    assert raw.ids == [one.members["a"].encode("Hi")], "of a raw prompt nothing is known"
+    raw = one.raw_request("Hi", one.config.settings, alone="a", known={("a", "Hi"): [9], ("a", tuple(HI)): [7]})
+    assert raw.ids == [[9]]
 
 
 @pytest.mark.parametrize(
@@ -140,6 +141,8 @@ def test_a_document_by_ids_is_read_by_every_member() -> None:
     assert one.raw_request([], settings, alone=None).ids == one.raw_request("", settings, alone=None).ids
     with pytest.raises(RequestError, match=f"prompt: {union.end_id} ends an answer, so no prompt can have it"):
         one.raw_request([*ids, union.end_id], settings, alone=None)
+    with pytest.raises(RequestError, match="characters are too many"):
+        one.raw_request([union.ids[max(union.tokens, key=len)]] * MAX_PROMPT_CHARS, settings, alone=None)
     half = union.ids.get(b"\xc3")
     if half is not None:
         cut = one.raw_request([*ids, half], settings, alone=None)

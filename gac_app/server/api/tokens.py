@@ -57,8 +57,8 @@ def token_routes(completions: Completions, access: Access) -> APIRouter:
         return TokenizeAnswer(count=len(ids), max_model_len=most, tokens=ids, token_strs=strings)
 
     def text_of(asked: DetokenizeRequest, system: System) -> DetokenizeAnswer:
-        tokens = completions.ensemble().tokenizer(system.member).tokens(asked.tokens)
-        return DetokenizeAnswer(prompt=b"".join(tokens).decode("utf-8", "replace"))
+        document = completions.ensemble().tokenizer(system.member).document(asked.tokens)
+        return DetokenizeAnswer(prompt=document.decode("utf-8", "replace"))
 
     def add(kind: type[Any], answer: type[BaseModel], answer_to: Callable[[Any, System], BaseModel], path: str) -> None:
         @router.post(path, name=path[1:], response_model=answer, **described(kind))

@@ -99,7 +99,7 @@ class CompletionRun(LiveRun):
     def request_of(self, stream: str, ensemble: Ensemble, known: Encoded) -> Request:
         prompt, settings, alone = self.prompt_of(stream), self.settings_of(stream), self.alone_in(stream)
         if isinstance(prompt, Document):
-            request = ensemble.raw_request(prompt.content, settings, alone=alone)
+            request = ensemble.raw_request(prompt.content, settings, alone=alone, known=known)
             if self.question.num_top is not None:
                 request.check_can_score()
         else:
