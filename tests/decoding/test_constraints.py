@@ -140,6 +140,8 @@ CHAIN = {f"p{n}": {**pattern, "$ref": f"#/$defs/p{n + 1}"} for n, pattern in enu
         ({"type": "integer", "multipleOf": 49_999}, "is too complex"),
         ({"type": "integer", "multipleOf": True}, "multipleOf"),
         ({"allOf": [{"multipleOf": multiple} for multiple in (0.0997, 9.91)]}, "is too complex"),
+        ({"multipleOf": 997, "anyOf": [{"multipleOf": 9.91}]}, "is too complex"),
+        ({"$defs": {"unused": {"multipleOf": 0}}, "allOf": [{}, {"multipleOf": 49_999}]}, "is too complex"),
     ],
 )
 def test_a_schema_that_cannot_be_followed_is_refused(ensemble: Ensemble, schema: dict[str, Any], why: str) -> None:

@@ -34,7 +34,8 @@ _MAX_STATES = 20_000  # of an answer's lexer, 1 to 2 kB each
 _MAX_JOINED = 12  # different patterns that one value may have to match: each doubles time and memory
 _MAX_REMAINDERS = 20_000  # of `multipleOf`, each a state
 _CHOOSES = {"$ref", "anyOf", "oneOf"}
-_HOLDS = {"pattern", "format", "properties", "patternProperties", "additionalProperties", "items", "prefixItems"}
+_HOLDS = {"pattern", "format", "multipleOf", "items", "prefixItems"}
+_HOLDS |= {"properties", "patternProperties", "additionalProperties"}
 _TOO_COMPLEX = "is too complex"
 _LIMIT = re.compile(r"\bmax\b|limit|fuel|TooComplex")  # in messages of llguidance
 # Between JSON's parts. Without an end to it, a small model may write nothing else.
@@ -207,7 +208,7 @@ def _num_remainders(multiple: object) -> int:
     """Of divisions by a number: 12,300 by 12300, 123 by 0.0123, one by a power of ten; or just too many."""
     _, digits, exponent = Decimal(str(multiple)).normalize().as_tuple()
     significand = int("".join(map(str, digits)))
-    return 1 if significand == 1 else min(significand * 10 ** max(0, int(exponent)), _MAX_REMAINDERS + 1)
+    return 1 if significand <= 1 else min(significand * 10 ** max(0, int(exponent)), _MAX_REMAINDERS + 1)
 
 
 def _told(error: str) -> str:
