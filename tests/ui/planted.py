@@ -5,22 +5,14 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from gac_app.config import Config
 from gac_app.decoding.loop.session import Branch
-from gac_app.decoding.trace.digest import StepDigest
-from gac_app.decoding.trace.events import (
-    Candidate,
-    Event,
-    FinishedEvent,
-    FinishReason,
-    MemberTrace,
-    MemberUsage,
-    StepTrace,
-    TokenEvent,
-)
+from gac_app.decoding.trace import Candidate, Event, FinishedEvent, FinishReason, MemberTrace, StepDigest
+from gac_app.decoding.trace.events import MemberUsage, StepTrace, TokenEvent
 from gac_app.errors import MemberError
 from gac_app.services.battles.arena import ArenaService
 from gac_app.services.mirror.mirror import Mirror
@@ -78,12 +70,9 @@ def planted_arena(
 
     With `is_mirrored` the page asks for consent; nothing is copied, unless by `mirror`.
     """
-    contestants = [
-        {"name": "zyxone", "member": "Small"},
-        {"name": "zyxtwo", "member": "Large"},
-        {"name": "zyxthree", "settings": {"mode": "every-step"}},
-        {"name": "zyxfour", "settings": {"mode": "gate"}},
-    ]
+    contestants: list[Any] = [{"name": "zyxone", "member": "Small"}, {"name": "zyxtwo", "member": "Large"}]
+    contestants += [{"name": "zyxthree", "settings": {"mode": "every-step"}}]
+    contestants += [{"name": "zyxfour", "settings": {"mode": "gate"}}]
     fields = {"mirror": {"folder": folder / "mirror"}} if is_mirrored else {}
     arena = {"contestants": contestants, "min_votes": 2, "min_seconds": 0.0}
     config = planted_config(arena=arena, public=public, **fields)
@@ -102,17 +91,10 @@ class PlantedEnsemble:
     """
 
     def __init__(
-        self,
-        pieces: Sequence[str] = ANSWER,
-        alone: Sequence[str] | None = None,
-        pause_s: float = 0.0,
-        failing: str = "",
-        *,
-        is_reproducible: bool = True,
+        self, pieces: Sequence[str] = ANSWER, alone: Sequence[str] | None = None, pause_s: float = 0, failing: str = ""
     ) -> None:
         self.pieces, self.alone, self.pause_s, self.failing = pieces, alone or pieces, pause_s, failing
-        self.is_reproducible = is_reproducible
-        self.num_steps = 0
+        self.is_reproducible, self.num_steps = True, 0
         self.members: dict[str, Any] = {}
         self.config = planted_config()
         self.shares_read: dict[str, float] = {}
@@ -194,28 +176,18 @@ class PlantedSession:
 def planted_step(position: int, piece: str, *, alone: str | None = None, is_forced: bool = False) -> StepTrace:
     """A step that chose `piece` with 60 %, before an alternative that says so."""
     is_gated = alone is None and position in GATED
-    top = (Candidate(hash_id(piece), piece.encode(), 0.6), Candidate(7, b" instead", 0.3))
+    token_id, token = hash_id(piece), piece.encode()
+    top = (Candidate(token_id, token, 0.6), Candidate(7, b" instead", 0.3))
     asked = [alone] if alone else list(MEMBERS if is_gated else MEMBERS[:1])
     members = tuple(
         MemberTrace(name, 1 / len(asked), 0.6 - 0.2 * index, 1 + index, top, 1, 0.002)
         for index, name in enumerate(asked)
     )
-    return StepTrace(
-        position=position,
-        token_id=hash_id(piece),
-        token=piece.encode(),
-        prob=0.6,
-        top=top,
-        gate_confidence=0.4 if is_gated else 0.9,
-        is_ensembled=is_gated,
-        winner=asked[0],
-        members=members,
-        spellings={name: (piece.encode(),) for name in asked if piece},
-        is_forced=is_forced,
-        is_drafted=alone is None and position == min(DRAFTED),
-        drafted_by=None if alone else DRAFTED.get(position),
-        gate_choice=(b" instead" if position == CHANGED else piece.encode()) if is_gated else None,
-    )
+    step = StepTrace(position, token_id, token, 0.6, top, 0.4 if is_gated else 0.9, is_gated, asked[0], members)
+    drafted: Any = {} if alone else {"is_drafted": position == min(DRAFTED), "drafted_by": DRAFTED.get(position)}
+    wanted = (b" instead" if position == CHANGED else token) if is_gated else None
+    spellings = {name: (token,) for name in asked if piece}
+    return replace(step, spellings=spellings, is_forced=is_forced, gate_choice=wanted, **drafted)
 
 
 def hash_id(piece: str) -> int:

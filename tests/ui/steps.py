@@ -30,16 +30,6 @@ def step(
     top: Top | None = None,
 ) -> StepTrace:
     members = members or (member("Small", 0.5), member("Large", 0.5))
-    return StepTrace(
-        position=position,
-        token_id=token_id(token),
-        token=token,
-        prob=prob,
-        top=candidates(top or {}),
-        gate_confidence=0.4,
-        is_ensembled=len(members) > 1,
-        winner="Small",
-        members=members,
-        spellings=spellings or {},
-        is_partial=is_partial,
-    )
+    top, is_ensembled = candidates(top or {}), len(members) > 1
+    more = {"spellings": spellings or {}, "is_partial": is_partial}
+    return StepTrace(position, token_id(token), token, prob, top, 0.4, is_ensembled, "Small", members, **more)

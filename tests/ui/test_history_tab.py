@@ -30,17 +30,13 @@ def ask(history: Spy, name: str, /, **fields: Any) -> Any:
     return asking(history_functions(service))(name, fields.pop("key", KEY), **fields)
 
 
-@pytest.mark.parametrize(
-    ("name", "fields", "call"),
-    [
-        ("name_conversation", {"conversation": "c", "name": "n"}, (KEY, "c", "n")),
-        ("star_conversation", {"conversation": "c", "is_starred": True}, (KEY, "c", True)),
-        ("star_conversation", {"conversation": "c", "is_starred": False}, (KEY, "c", False)),
-        ("delete_runs", {"runs": ["s", "r", "s"]}, (KEY, ["s", "r"])),
-        ("delete_conversation", {"conversation": "c"}, (KEY, "c")),
-        ("delete_all", {}, (KEY,)),
-    ],
-)
+CHANGES = [("star_conversation", {"conversation": "c", "is_starred": on}, (KEY, "c", on)) for on in (True, False)]
+CHANGES += [("name_conversation", {"conversation": "c", "name": "n"}, (KEY, "c", "n")), ("delete_all", {}, (KEY,))]
+CHANGES += [("delete_runs", {"runs": ["s", "r", "s"]}, (KEY, ["s", "r"]))]
+CHANGES += [("delete_conversation", {"conversation": "c"}, (KEY, "c"))]
+
+
+@pytest.mark.parametrize(("name", "fields", "call"), CHANGES)
 def test_changes_are_passed_on(name: str, fields: dict[str, Any], call: tuple[Any, ...]) -> None:
     history = Spy()
     assert "error" not in ask(history, name, **fields)

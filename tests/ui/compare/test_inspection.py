@@ -103,20 +103,18 @@ NIHON = [
 NOT_ASKED = [*NIHON[:2], step(2, b"\xa5", members=(member("Small", 0.5),)), step(3, b"b", {"Large": (b"b", b"")})]
 LATER = [step(0, b"x", {"Large": ()}, is_partial=True), step(1, b"y", {"Large": (b"y",)})]
 SPELLED = [step(0, b"a"), step(1, b"xyz", {"Small": (b"x", b"yz")})]
-UNKNOWN = {"kind": "inside", "pieces": None, "until": None}
+INSIDE = {"Large": {"kind": "inside", "pieces": ["日本"], "until": 3}}
+UNKNOWN = {"Large": {"kind": "inside", "pieces": None, "until": None}}
 
 
 @pytest.mark.parametrize(
     ("steps", "position", "told"),
     [
-        (NIHON, 1, {"Large": {"kind": "inside", "pieces": ["日本"], "until": 3}}),
-        (NIHON, 2, {"Large": {"kind": "inside", "pieces": ["日本"], "until": 3}}),
+        *((NIHON, 1, INSIDE), (NIHON, 2, INSIDE)),
         (NIHON, 3, {"Large": {"kind": "together", "pieces": ["日本"], "since": 1}}),
-        (NIHON[:3], 1, {"Large": UNKNOWN}),  # a longer token that no step tells
-        (NOT_ASKED, 1, {"Large": UNKNOWN}),
-        (LATER, 0, {"Large": UNKNOWN}),  # a later token says nothing about an earlier one
-        (SPELLED, 1, {"Small": {"kind": "spelled", "pieces": ["x", "yz"]}}),
-        (SPELLED, 0, {}),
+        *((NIHON[:3], 1, UNKNOWN), (NOT_ASKED, 1, UNKNOWN)),  # a longer token that no step tells
+        (LATER, 0, UNKNOWN),  # a later token says nothing about an earlier one
+        *((SPELLED, 1, {"Small": {"kind": "spelled", "pieces": ["x", "yz"]}}), (SPELLED, 0, {})),
     ],
 )
 def test_a_token_is_told_with_those_it_is_a_part_of(
@@ -141,18 +139,11 @@ def test_a_part_of_a_character_names_it(steps: list[StepTrace], characters: list
     assert [character_of(steps, position) for position in range(len(steps))] == characters
 
 
-@pytest.mark.parametrize(
-    ("token", "label"),
-    [
-        (b" the", "␣the"),
-        (b"\n\n", "⏎⏎"),
-        (b"\t\r\x00", "⇥␍␀"),
-        (b"", "END"),
-        ("日本".encode(), "日本"),
-        (b"a\xe2\x82", "a⟨E2 82⟩"),
-        ("\u202e\u00a0".encode(), "⟨U+202E⟩⟨U+00A0⟩"),
-    ],
-)
+LABELS = [(b" the", "␣the"), (b"\n\n", "⏎⏎"), (b"\t\r\x00", "⇥␍␀"), (b"", "END"), ("日本".encode(), "日本")]
+LABELS += [(b"a\xe2\x82", "a⟨E2 82⟩"), ("\u202e\u00a0".encode(), "⟨U+202E⟩⟨U+00A0⟩")]
+
+
+@pytest.mark.parametrize(("token", "label"), LABELS)
 def test_labels(token: bytes, label: str) -> None:
     assert label_of(token) == label
 

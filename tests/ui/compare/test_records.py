@@ -20,18 +20,10 @@ from tests.ui.spy import lines_of
 from tests.ui.steps import step
 
 
-def run_view(**fields: Any) -> RunView:
-    keys = ["ensemble", *(f"member:{name}" for name in MEMBERS)]
-    return RunView(
-        id="r",
-        conversation_id="c",
-        prompt=fields.pop("prompt", "hello"),
-        settings=Settings(gate=MEMBERS[0]),
-        member_names=MEMBERS,
-        status="running",
-        streams={key: StreamView(key) for key in keys},
-        **fields,
-    )
+def run_view(prompt: str = "hello") -> RunView:
+    streams = {key: StreamView(key) for key in ("ensemble", *(f"member:{name}" for name in MEMBERS))}
+    run: dict[str, Any] = {"id": "r", "conversation_id": "c", "prompt": prompt, "member_names": MEMBERS}
+    return RunView(**run, settings=Settings(gate=MEMBERS[0]), status="running", streams=streams)
 
 
 def say(run: RunView, stream: str, *pieces: str) -> None:
@@ -215,22 +207,9 @@ def test_all_of_a_token_and_of_an_end_is_told() -> None:
     usage = {"Small": MemberUsage(3, 9, 0.5)}
     finished = FinishedEvent(FinishReason.LENGTH, "x", 9, 4, 0.12345, 2.12345, usage, "the limit", "1f", True)
     run.streams["member:Large"].events.append(finished)
-    assert ends_of(run) == [
-        {
-            "reason": "length",
-            "detail": "the limit",
-            "tokens": 9,
-            "ensembled": 4,
-            "ttft_s": 0.123,
-            "seconds": 2.123,
-            "tokens_per_s": 4.0,
-            "digest": "1f",
-            "reproducible": True,
-            "replayed": 0,
-            "usage": {"Small": [3, 0.5]},
-            "again": "",
-        }
-    ]
+    told = {"reason": "length", "detail": "the limit", "tokens": 9, "ensembled": 4, "replayed": 0, "again": ""}
+    told |= {"ttft_s": 0.123, "seconds": 2.123, "tokens_per_s": 4.0, "usage": {"Small": [3, 0.5]}}
+    assert ends_of(run) == [told | {"digest": "1f", "reproducible": True}]
 
 
 def steps(*pieces: str) -> list[StepOutline]:
@@ -238,23 +217,18 @@ def steps(*pieces: str) -> list[StepOutline]:
     return [StepOutline.of(TokenEvent(piece, step(at, piece.encode()))) for at, piece in enumerate(pieces)]
 
 
-@pytest.mark.parametrize(
-    ("own", "ensemble", "position"),
-    [
-        (["Paris", " was"], ["Paris", " is"], 1),
-        ([" Paris", " is"], ["Paris", " is"], None),  # one begins with a space
-        ([" ", "\n", "Paris", " was"], ["Paris", " is"], 3),
-        (["Par", "is", " is"], ["Paris", " ", "is"], None),  # the same text, cut otherwise
-        (["Par", "is", " is"], ["Pa", "ris was"], 2),
-        (["Paris", ""], ["Paris", " is"], 1),  # ended where the ensemble goes on
-        (["Paris", " is"], ["Paris", ""], 1),
-        (["Paris"], ["Paris", " is"], None),  # was cut off there
-        (["Paris", ""], ["Paris", ""], None),
-        (["Paris"], [], None),
-        ([], [], None),
-        (["日"], ["本"], 0),
-    ],
-)
+PARTINGS = [
+    *((["Paris", " was"], ["Paris", " is"], 1), (["日"], ["本"], 0), (["Paris"], [], None), ([], [], None)),
+    ([" Paris", " is"], ["Paris", " is"], None),  # one begins with a space
+    ([" ", "\n", "Paris", " was"], ["Paris", " is"], 3),
+    (["Par", "is", " is"], ["Paris", " ", "is"], None),  # the same text, cut otherwise
+    (["Par", "is", " is"], ["Pa", "ris was"], 2),
+    *((["Paris", ""], ["Paris", " is"], 1), (["Paris", " is"], ["Paris", ""], 1)),  # ended where the other goes on
+    *((["Paris"], ["Paris", " is"], None), (["Paris", ""], ["Paris", ""], None)),  # was cut off there; ended alike
+]
+
+
+@pytest.mark.parametrize(("own", "ensemble", "position"), PARTINGS)
 def test_where_texts_part(own: list[str], ensemble: list[str], position: int | None) -> None:
     texts = GrowingText(), GrowingText()
     texts[0].extend(steps(*own))

@@ -190,9 +190,7 @@ def test_versions_are_no_turns_and_the_shown_one_goes_on(service: RunService) ->
     assert [turn["id"] for turn in json.loads(later[1])] == [run_id_of(first)]
     service.history.delete_runs(KEY, [run_id_of(first)])
     more = collect(handlers.on("regenerate")(event(key=KEY, run=run_id_of(later), stream="ensemble")))[0]
-    assert header_of(more)["versions"] == [run_id_of(later), run_id_of(more)], (
-        "which answer another prompt than `again`"
-    )
+    assert header_of(more)["versions"] == [run_id_of(later), run_id_of(more)], "of another prompt than `again`"
 
 
 def again_of(update: Any) -> list[str]:
@@ -251,17 +249,15 @@ class Refusing(Spy):
         return refuse
 
 
-@pytest.mark.parametrize(
-    ("handler", "data", "call"),
-    [
-        ("branch", {"run": "r", "position": 3, "token": 7}, ("branch", KEY, "r", 3, 7)),
-        ("rerun", {"run": "r"}, ("rerun", KEY, "r")),
-        ("revise", {"run": "r", "prompt": "p", "settings": None}, ("revise", KEY, "r", "p", {})),
-        ("revise", {"run": "r", "prompt": "p", "settings": {"seed": 3}}, ("revise", KEY, "r", "p", {"seed": 3})),
-        ("regenerate", {"run": "r", "stream": "s"}, ("regenerate", KEY, "r", "s")),
-        ("extend", {"run": "r", "stream": ""}, ("extend", KEY, "r", "")),
-    ],
-)
+PASSED_ON = [("rerun", {"run": "r"}, ("rerun", KEY, "r"))]
+PASSED_ON += [("extend", {"run": "r", "stream": ""}, ("extend", KEY, "r", ""))]
+PASSED_ON += [("branch", {"run": "r", "position": 3, "token": 7}, ("branch", KEY, "r", 3, 7))]
+PASSED_ON += [("regenerate", {"run": "r", "stream": "s"}, ("regenerate", KEY, "r", "s"))]
+for sent, changed in ((None, {}), ({"seed": 3}, {"seed": 3})):
+    PASSED_ON += [("revise", {"run": "r", "prompt": "p", "settings": sent}, ("revise", KEY, "r", "p", changed))]
+
+
+@pytest.mark.parametrize(("handler", "data", "call"), PASSED_ON)
 def test_what_a_page_asks_is_passed_on(handler: str, data: dict[str, Any], call: tuple[Any, ...]) -> None:
     for settings, changes in ((None, {}), ({"seed": 3}, {"seed": 3})):
         asked: Any = Refusing()

@@ -59,30 +59,26 @@ def test_what_is_not_of_the_panel_is_refused(sent: object) -> None:
         changes_from(CONFIG, sent)
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "fault"),
-    [
-        ("threshold", "high", "Choose 0 to 100 %."),
-        ("seed", None, "Type a whole number of at least 0."),
-        ("seed", -4, "Type a whole number of at least 0."),
-        ("seed", 0.5, "Type a whole number of at least 0."),
-        ("temperature", float("inf"), "Type 0, or a number from 0.01 to 5."),
-        ("temperature", 50, "Type 0, or a number from 0.01 to 5."),
-        ("temperature", None, "Type 0, or a number from 0.01 to 5."),
-        ("temperature", 0.001, "Type 0, or a number from 0.01 to 5."),
-        ("repetition_penalty", 9, "Type a number from 1 to 3."),
-        ("gate_temperature", 0, "Type a number above 0, at most 100."),
-        ("max_new_tokens", None, "Type a whole number from 1 to 32,768."),
-        ("top_p", 0, "Choose 1 to 100 %."),
-        ("mode", ["gate"], "Choose one of these."),
-        ("alignment", "best", "Choose one of these."),
-        ("weights", "posterio", "Choose one of these."),
-        ("reproducible", None, "Choose one of these."),
-        ("stop", "x" * 201, "Type at most 16 stop strings of at most 200 characters each."),
-        ("stop", 5, "Type at most 16 stop strings of at most 200 characters each."),
-        ("system_prompt", "x" * 20_001, "Type at most 20,000 characters."),
+FAULTS: dict[str, list[tuple[str, object]]] = {
+    "Choose 0 to 100 %.": [("threshold", "high")],
+    "Type a whole number of at least 0.": [("seed", value) for value in (None, -4, 0.5)],
+    "Type 0, or a number from 0.01 to 5.": [("temperature", value) for value in (float("inf"), 50, None, 0.001)],
+    "Type a number from 1 to 3.": [("repetition_penalty", 9)],
+    "Type a number above 0, at most 100.": [("gate_temperature", 0)],
+    "Type a whole number from 1 to 32,768.": [("max_new_tokens", None)],
+    "Choose 1 to 100 %.": [("top_p", 0)],
+    "Choose one of these.": [
+        ("mode", ["gate"]),
+        ("alignment", "best"),
+        ("weights", "posterio"),
+        ("reproducible", None),
     ],
-)
+    "Type at most 16 stop strings of at most 200 characters each.": [("stop", "x" * 201), ("stop", 5)],
+    "Type at most 20,000 characters.": [("system_prompt", "x" * 20_001)],
+}
+
+
+@pytest.mark.parametrize(("name", "value", "fault"), [(*one, fault) for fault, of in FAULTS.items() for one in of])
 def test_a_fault_stands_at_its_field_and_repeats_nothing(name: str, value: object, fault: str) -> None:
     assert faults_in(CONFIG, {name: value}) == {name: fault}
     with pytest.raises(RequestError) as caught:
@@ -112,22 +108,20 @@ def test_all_faults_are_told_at_once() -> None:
     assert set(faults_in(CONFIG, {"seed": None, "gate": "Large", "members": ["Small"]})) == {"seed", "members"}
 
 
+RULES = {"gate_rule", "gate_temperature", "gate_policy"}
+OF_SEVERAL = {"mode", "gate", "threshold", "weights", "own_weights", "combine", "alignment", *RULES}
+
+
 @pytest.mark.parametrize(
     ("values", "idle"),
     [
-        ({}, {"own_weights", *DRAWN}),
-        ({"temperature": 1}, {"own_weights"}),
-        ({"temperature": 1, "mode": "every-step", "weights": "own"},
-         {"gate", "threshold", "gate_rule", "gate_temperature", "gate_policy"}),
-        ({"temperature": 1, "mode": "agreement", "weights": "posterior"},
-         {"threshold", "gate_rule", "gate_temperature", "gate_policy", "own_weights"}),
-        ({"temperature": 1, "threshold": 1.01, "weights": "own"},
-         {"gate_rule", "gate_temperature", "gate_policy"}),
-        ({"temperature": 1, "members": ["Small"]},
-         {"mode", "gate", "threshold", "weights", "own_weights", "combine", "gate_rule", "gate_temperature",
-          "gate_policy", "alignment"}),
+        *(({}, {"own_weights", *DRAWN}), ({"temperature": 1}, {"own_weights"})),
+        ({"temperature": 1, "mode": "every-step", "weights": "own"}, {"gate", "threshold", *RULES}),
+        ({"temperature": 1, "mode": "agreement", "weights": "posterior"}, {"threshold", "own_weights", *RULES}),
+        ({"temperature": 1, "threshold": 1.01, "weights": "own"}, RULES),
+        ({"temperature": 1, "members": ["Small"]}, OF_SEVERAL),
     ],
-)  # fmt: skip
+)
 def test_what_has_no_effect_is_left_out(values: dict[str, Any], idle: set[str]) -> None:
     assert {name for name in idle_of(CONFIG, {**DEFAULTS, **values}) if "." not in name} == idle
 
@@ -198,15 +192,10 @@ def test_any_stop_strings_come_back(stop: list[str]) -> None:
     assert from_lines(to_lines(tuple(stop))) == tuple(stop)
 
 
-@pytest.mark.parametrize(
-    ("lines", "stop"),
-    [
-        ("", ()),
-        ("END\n\n###\n", ("END", "###")),
-        ("\\n\\n", ("\n\n",)),
-        ("C:\\dir\\\\n", ("C:\\dir\\n",)),  # only \n, \r and \\ mean something else
-        (" ", (" ",)),
-    ],
-)
+TYPED = [("", ()), ("END\n\n###\n", ("END", "###")), ("\\n\\n", ("\n\n",)), (" ", (" ",))]
+TYPED += [("C:\\dir\\\\n", ("C:\\dir\\n",))]  # only \n, \r and \\ mean something else
+
+
+@pytest.mark.parametrize(("lines", "stop"), TYPED)
 def test_what_people_type(lines: str, stop: tuple[str, ...]) -> None:
     assert from_lines(lines) == stop

@@ -85,24 +85,17 @@ def test_what_came_of_running_again_is_said_in_words(comparison: Comparison, wor
 CONFIG = planted_config()  # a gate at 50 %
 
 
-@pytest.mark.parametrize(
-    ("system", "words"),
-    [
-        ("alone:Small", "Small alone"),
-        ("every-step", "ensemble, asks at every step"),
-        ("gate@0.7", "ensemble, asks below 70 %"),
-        ("gate@0.125", "ensemble, asks below 12.5 %"),
-        ("gate@1.01", "ensemble, asks at every step"),
-        ("agreement", "ensemble, asks where members disagree"),
-        ("gate@0.7+gate=Large+posterior", "ensemble, asks below 70 %, gate Large, posterior weights"),
-        ("every-step+unite", "ensemble, asks at every step, paper alignment, UniTE"),
-        ("every-step, wrong beginning", "ensemble, asks at every step, wrong beginning"),
-        ("vote+samples=4", "most frequent whole answer, samples 4"),
-        ("alone:Gone", "Gone alone"),
-        ("gate@0.7+gate=Gone", "gate@0.7+gate=Gone"),
-        ("tuned", "tuned"),
-    ],
-)
+SYSTEMS = [("alone:Small", "Small alone"), ("every-step", "ensemble, asks at every step"), ("tuned", "tuned")]
+SYSTEMS += [("gate@0.7", "ensemble, asks below 70 %"), ("gate@0.125", "ensemble, asks below 12.5 %")]
+SYSTEMS += [("gate@1.01", "ensemble, asks at every step"), ("agreement", "ensemble, asks where members disagree")]
+SYSTEMS += [("gate@0.7+gate=Large+posterior", "ensemble, asks below 70 %, gate Large, posterior weights")]
+SYSTEMS += [("every-step+unite", "ensemble, asks at every step, paper alignment, UniTE")]
+SYSTEMS += [("every-step, wrong beginning", "ensemble, asks at every step, wrong beginning")]
+SYSTEMS += [("vote+samples=4", "most frequent whole answer, samples 4")]
+SYSTEMS += [("alone:Gone", "Gone alone"), ("gate@0.7+gate=Gone", "gate@0.7+gate=Gone")]
+
+
+@pytest.mark.parametrize(("system", "words"), SYSTEMS)
 def test_a_system_is_named_for_people(system: str, words: str) -> None:
     assert systems_in_words([system], CONFIG) == {system: words}
 
