@@ -135,6 +135,7 @@ def random_figures(draw: random.Random) -> dict[str, Any]:
         "asked": asked,
         "changed": changed,
         "isKnown": not asked or draw.random() < 0.8,
+        "isGates": draw.random() < 0.8,
         "words": words,
         "changedWords": draw.randint(0, min(changed, words)),
         "mode": draw.choice(("gate", "every-step", "agreement")),
@@ -181,7 +182,7 @@ def is_cost(told: str | None, ratio: float | None) -> bool:
 
 def is_true(told: str, of: dict[str, Any]) -> bool:
     """Whether a sentence says no more than its figures, and all of what counts."""
-    sides = SIDES.search(told)
+    sides = SIDES.search(told := f" {told}")
     if not is_true_of_endings(sides, of):
         return False
     if sides:
@@ -191,11 +192,11 @@ def is_true(told: str, of: dict[str, Any]) -> bool:
         return False
     if not is_cost(cost and cost[1], of["cost"] and of["cost"]["ratio"]):
         return False
-    what = told[: cost.start()] if cost else told
+    what = (told[: cost.start()] if cost else told).strip()
     who = "SmolLM2" if len(of["others"]) == 1 else "The others"
     if not of["asked"]:
-        return what in (f"Qwen wrote this alone and never asked {who[0].lower() * (who != 'SmolLM2') or 'S'}{who[1:]}.",
-                        "All members wanted the same tokens.")  # fmt: skip
+        never = f"Qwen wrote this alone and never asked {who.replace('The', 'the')}." if of["isGates"] else ""
+        return what == ("All members wanted the same tokens." if of["mode"] == "agreement" else never)
     if not of["isKnown"]:
         return bool(re.match(rf"{of['asked']} tokens? (was|were) decided together\.$", what))
     if not of["changed"]:
