@@ -11,6 +11,8 @@ from gac_app.decoding.trace import TokenEvent
 from tests.api.site import ASK, Site, Sites, events_of, refusal_of
 from tests.fakes import FakeModel
 
+MODES = [("gac", {}), ("gac/gate", {"mode": "gate"}), ("gac/every-step", {"mode": "every-step"}), ("b", {})]
+
 
 def expected(site: Site, alone: str | None = None, **settings: Any) -> tuple[str, list[TokenEvent], str]:
     """Text, tokens and digest as the engine gives them."""
@@ -19,18 +21,10 @@ def expected(site: Site, alone: str | None = None, **settings: Any) -> tuple[str
     return end.text, tokens, end.digest  # type: ignore[union-attr,return-value]
 
 
-@pytest.mark.parametrize(
-    ("model", "alone", "settings"),
-    [
-        ("gac", None, {}),
-        ("gac/gate", None, {"mode": "gate"}),
-        ("gac/every-step", None, {"mode": "every-step"}),
-        ("b", "b", {}),
-    ],
-)
-def test_a_model_answers_as_the_engine(here: Site, model: str, alone: str | None, settings: dict[str, Any]) -> None:
+@pytest.mark.parametrize(("model", "mode"), MODES)
+def test_a_model_answers_as_the_engine(here: Site, model: str, mode: dict[str, Any]) -> None:
     answer = here.chat(model=model, gac={}).json()
-    text, tokens, digest = expected(here, alone, **settings)
+    text, tokens, digest = expected(here, None if model.startswith("gac") else model, **mode)
     choice = answer["choices"][0]
     assert (choice["message"]["content"], choice["finish_reason"], choice["gac"]["digest"]) == (text, "length", digest)
     assert [step["winner"] for step in choice["gac"]["steps"]] == [event.step.winner for event in tokens]

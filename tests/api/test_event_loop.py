@@ -25,20 +25,13 @@ pytestmark = pytest.mark.slow
 SAID: dict[str, Any] = {"model": "a", "messages": ASK, "logprobs": True, "top_logprobs": 8, "gac": {}}
 TEXT = {"prompt": "word " * (MAX_PROMPT_CHARS // 5), "return_token_strs": True}
 DOCUMENT: dict[str, Any] = {"model": "a", "prompt": "word " * 400, "echo": True, "logprobs": 8, "max_tokens": 1}
+LARGE = [("/v1/chat/completions", {**SAID, "n": 8, "max_tokens": 200}), ("/v1/completions", DOCUMENT)]
+LARGE += [("/v1/chat/completions", {**SAID, "n": 4, "max_tokens": 128, "stream": True}), ("/tokenize", TEXT)]
+LARGE += [("/v1/completions", {**DOCUMENT, "stream": True}), ("/detokenize", {"tokens": [300] * 200_000})]
+LARGE += [("/v1/responses", {"model": "a", "input": "Hi", "max_output_tokens": 400, "gac": {}, "stream": True})]
 
 
-@pytest.mark.parametrize(
-    ("path", "body"),
-    [
-        ("/v1/chat/completions", {**SAID, "n": 8, "max_tokens": 200}),
-        ("/v1/chat/completions", {**SAID, "n": 4, "max_tokens": 128, "stream": True}),
-        ("/v1/completions", DOCUMENT),
-        ("/v1/completions", {**DOCUMENT, "stream": True}),
-        ("/v1/responses", {"model": "a", "input": "Hi", "max_output_tokens": 400, "gac": {}, "stream": True}),
-        ("/tokenize", TEXT),
-        ("/detokenize", {"tokens": [300] * 200_000}),
-    ],
-)
+@pytest.mark.parametrize(("path", "body"), LARGE)
 def test_large_answers_are_written_off_the_event_loop(site: Sites, path: str, body: dict[str, Any]) -> None:
     client = site().client
     small = {name: value for name, value in body.items() if name not in ("n", "stream")}

@@ -22,17 +22,12 @@ from tests.fakes import SOON_S, FakeModel, Fault
 from tests.server.site import served
 from tests.services.house import until
 
+FORMS: list[Any] = [*((kind, {}) for kind in BODIES), ("chat", {"logprobs": True, "top_logprobs": 3, "gac": {}})]
+FORMS += [("text", {"echo": True, "logprobs": 2, "gac": {}}), ("text", {"echo": True, "logprobs": 1, "max_tokens": 0})]
+FORMS += [("text", {"logprobs": 0, "seed": 4, "temperature": 1.0, "max_tokens": 60})]
 
-@pytest.mark.parametrize(
-    ("kind", "fields"),
-    [
-        *((kind, {}) for kind in BODIES),
-        ("chat", {"logprobs": True, "top_logprobs": 3, "gac": {}}),
-        ("text", {"echo": True, "logprobs": 2, "gac": {}}),
-        ("text", {"echo": True, "logprobs": 1, "max_tokens": 0}),
-        ("text", {"logprobs": 0, "seed": 4, "temperature": 1.0, "max_tokens": 60}),
-    ],
-)
+
+@pytest.mark.parametrize(("kind", "fields"), FORMS)
 def test_a_stream_says_the_same(here: Site, kind: str, fields: dict[str, Any]) -> None:
     whole = here.ask(kind, **fields).json()
     events = events_of(here.ask(kind, **fields, stream=True))

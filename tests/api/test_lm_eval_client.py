@@ -20,23 +20,16 @@ ASKED: dict[str, list[tuple[Any, ...]]] = {
     "loglikelihood_rolling": [("the model of all",), ("we can vote",)],
     "generate_until": [(context, {"until": [" the"], "max_gen_toks": 12}) for context in CONTEXTS],
 }
+SYSTEMS = {"gac/every-step": "every-step", "gac/gate": "gate@0.5", "a": "alone:a"}
+MEASURED = [*(("loglikelihood", model) for model in SYSTEMS), ("generate_until", "gac/gate")]
+MEASURED += [("loglikelihood_rolling", model) for model in ("gac/every-step", "a")]
 
 
-@pytest.mark.parametrize(
-    ("kind", "model", "system", "below"),
-    [
-        ("loglikelihood", "gac/every-step", "every-step", ""),
-        ("loglikelihood", "gac/gate", "gate@0.5", ""),
-        ("loglikelihood", "a", "alone:a", "/models/a"),
-        ("loglikelihood_rolling", "gac/every-step", "every-step", ""),
-        ("loglikelihood_rolling", "a", "alone:a", "/models/a"),
-        ("generate_until", "gac/gate", "gate@0.5", ""),
-    ],
-)
-def test_it_measures_what_the_engine_measures(site: Sites, kind: str, model: str, system: str, below: str) -> None:
-    here = site()
+@pytest.mark.parametrize(("kind", "model"), MEASURED)
+def test_it_measures_what_the_engine_measures(site: Sites, kind: str, model: str) -> None:
+    here, below = site(), "" if model.startswith("gac") else f"/models/{model}"
     asked = [Instance(kind, {}, one, number) for number, one in enumerate(ASKED[kind])]
-    own = getattr(EnsembleLM(here.service.members.ensemble(), system), kind)(asked)
+    own = getattr(EnsembleLM(here.service.members.ensemble(), SYSTEMS[model]), kind)(asked)
     with served(here.host) as url:
         client = LocalCompletionsAPI(
             base_url=f"{url}{below}/v1/completions", model=model, tokenizer_backend="remote", num_concurrent=1

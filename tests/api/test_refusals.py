@@ -25,64 +25,55 @@ def form(schema: Any) -> dict[str, Any]:
     return {"response_format": {"type": "json_schema", "json_schema": {"name": "one", "schema": schema}}}
 
 
+def by_name(kind: str, code: str, *some: dict[str, Any]) -> list[tuple[str, dict[str, Any], str, str]]:
+    """Requests of a kind that are refused for their first field."""
+    return [(kind, fields, next(iter(fields)), code) for fields in some]
+
+
+def of_gac(**settings: Any) -> dict[str, Any]:
+    return {"gac": {"settings": settings}}
+
+
+WRONG_SCHEMAS = [{"type": "nope"}, {"$ref": "#"}, {"type": "string", "pattern": "("}, {"enum": ["x" * 70_000]}]
+WRONG_SCHEMAS += [{"type": "object", "properties": {f"p{number}": {} for number in range(1500)}}]
+
+
 @pytest.mark.parametrize(
     ("kind", "fields", "param", "code"),
     [
-        ("chat", {"tools": [{"type": "function"}]}, "tools", UNSUPPORTED),
-        ("chat", {"frequency_penalty": 0.5}, "frequency_penalty", UNSUPPORTED),
-        ("chat", {"best_of": 2}, "best_of", UNSUPPORTED),
-        ("chat", {"store": 0}, "store", UNSUPPORTED),
-        ("text", {"best_of": True}, "best_of", UNSUPPORTED),
-        ("text", {"store": True}, "store", UNSUPPORTED),
-        ("response", {"tools": [{"type": "web_search"}]}, "tools", UNSUPPORTED),
-        ("response", {"previous_response_id": "resp_1"}, "previous_response_id", UNSUPPORTED),
-        ("chat", {"colour": 1}, "colour", INVALID),
+        *by_name("chat", UNSUPPORTED, {"tools": [{"type": "function"}]}, {"frequency_penalty": 0.5}),
+        *by_name("chat", UNSUPPORTED, {"best_of": 2}, {"store": 0}),
+        *by_name("text", UNSUPPORTED, {"best_of": True}, {"store": True}),
+        *by_name("response", UNSUPPORTED, {"tools": [{"type": "web_search"}]}, {"previous_response_id": "resp_1"}),
+        *by_name("chat", INVALID, {"colour": 1}, {"messages": []}, message(content=" "), message(content=None)),
         ("chat", message(content=[{"type": "image_url"}]), "messages.0.content", INVALID),
         ("chat", {"messages": [{"role": "tool", "content": "4"}]}, "messages.0.role", INVALID),
-        ("chat", {"messages": []}, "messages", INVALID),
-        ("chat", message(content=" "), "messages", INVALID),
-        ("chat", message(content=None), "messages", INVALID),
-        ("response", {"input": " "}, "input", INVALID),
-        ("response", {"input": []}, "input", INVALID),
-        ("response", {"input": [{"role": "user", "content": "x"}] * 10_001}, "input", INVALID),
+        *by_name("response", INVALID, {"input": " "}, {"input": []}, {"max_output_tokens": 0}),
+        *by_name("response", INVALID, {"input": [{"role": "user", "content": "x"}] * 10_001}),
         ("response", {"input": [{"role": "user", "content": [{"type": "input_image"}]}]}, "input.0.content", INVALID),
         ("response", {"metadata": {"a": "x" * 513}}, "metadata.a", INVALID),
-        ("chat", message(content="x" * 5000), "messages", TOO_LONG),
-        ("text", {"prompt": "x" * 5000}, "prompt", TOO_LONG),
-        ("text", {"prompt": [65] * 5000}, "prompt", TOO_LONG),
-        ("response", {"input": "x" * 5000}, "input", TOO_LONG),
-        *(("text", {"prompt": ids}, "prompt", INVALID) for ids in ([1, 100_000], [-1], [2**70], [1.5], [[]] * 1000)),
-        ("text", {"prompt": ["a"] * 100, "n": 2}, None, INVALID),
-        ("chat", {"n": 1000}, "n", INVALID),
-        ("chat", {"stop": ["x"] * 10_000}, "stop", INVALID),
+        *by_name("chat", TOO_LONG, message(content="x" * 5000)),
+        *by_name("text", TOO_LONG, {"prompt": "x" * 5000}, {"prompt": [65] * 5000}),
+        *by_name("response", TOO_LONG, {"input": "x" * 5000}),
+        *by_name("text", INVALID, *({"prompt": ids} for ids in ([1, 100_000], [-1], [2**70], [1.5], [[]] * 1000))),
+        *(("text", {"prompt": ["a"] * 100, "n": 2}, None, INVALID), ("chat", {"top_logprobs": 3}, None, INVALID)),
+        *by_name("chat", INVALID, {"n": 1000}, {"stop": ["x"] * 10_000}, {"max_tokens": 0}, {"max_tokens": "8"}),
         ("chat", {"stop": "x" * 300}, "stop.0", INVALID),
-        ("chat", {"max_tokens": 0}, "max_tokens", INVALID),
-        ("chat", {"max_tokens": "8"}, "max_tokens", INVALID),
-        ("response", {"max_output_tokens": 0}, "max_output_tokens", INVALID),
-        ("chat", {"temperature": -1}, "temperature", INVALID),
-        ("chat", {"temperature": 0.001}, "temperature", INVALID),
-        ("chat", {"top_logprobs": 3}, None, INVALID),
-        ("chat", {"top_logprobs": 21, "logprobs": True}, "top_logprobs", INVALID),
+        *by_name("chat", INVALID, *({"temperature": value} for value in (-1, 0.001))),
+        *by_name("chat", INVALID, {"top_logprobs": 21, "logprobs": True}),
         ("chat", {"stream_options": {"include_obfuscation": 0}}, "stream_options.include_obfuscation", INVALID),
-        ("chat", {"gac": {"settings": {"combine": "none such"}}}, "combine", INVALID),
-        ("text", {"echo": True, "logprobs": 1, "gac": {"settings": {"combine": "unite"}}}, "combine", INVALID),
-        ("chat", {"gac": {"settings": {"weights": {"a": 1}, "weight_params": {"decay": 0.5}}}},
-         "weight_params.decay", INVALID),
-        ("chat", {"gac": {"settings": {"colour": 1}}}, "colour", INVALID),
-        ("chat", {"max_tokens": None, "gac": {"settings": {"max_new_tokens": 0}}}, "max_tokens", INVALID),
-        ("chat", {"logit_bias": {str(number): 1 for number in range(1025)}}, "logit_bias", INVALID),
-        ("chat", {"response_format": {"type": "json_schema"}}, "response_format", INVALID),
-        ("chat", {"response_format": {**form({})["response_format"], "type": "json_object"}},
-         "response_format", INVALID),
+        *(("chat", of_gac(combine="none such"), "combine", INVALID), ("chat", of_gac(colour=1), "colour", INVALID)),
+        ("text", {"echo": True, "logprobs": 1, **of_gac(combine="unite")}, "combine", INVALID),
+        ("chat", of_gac(weights={"a": 1}, weight_params={"decay": 0.5}), "weight_params.decay", INVALID),
+        *by_name("chat", INVALID, {"max_tokens": None, **of_gac(max_new_tokens=0)}),
+        *by_name("chat", INVALID, {"logit_bias": {str(number): 1 for number in range(1025)}}),
+        *by_name("chat", INVALID, {"response_format": {"type": "json_schema"}}, *map(form, WRONG_SCHEMAS)),
+        *by_name("chat", INVALID, {"response_format": {**form({})["response_format"], "type": "json_object"}}),
         ("chat", {"response_format": {"type": "grammar"}}, "response_format.type", INVALID),
         ("chat", form([]), "response_format.json_schema.schema", INVALID),
         ("response", {"text": {"format": {"type": "json_schema", "name": "one"}}}, "text.format", INVALID),
-        *(("chat", form(schema), "response_format", INVALID) for schema in (
-            {"type": "nope"}, {"$ref": "#"}, {"type": "string", "pattern": "("}, {"enum": ["x" * 70_000]},
-            {"type": "object", "properties": {f"p{number}": {} for number in range(1500)}},
-        )),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_is_refused(here: Site, kind: str, fields: dict[str, Any], param: str | None, code: str) -> None:
     for stream in (False, True):
         status, error = refusal_of(here.ask(kind, **fields, stream=stream))
@@ -153,13 +144,9 @@ def test_a_bad_bias_is_refused(here: Site, bias: str) -> None:
 
 def test_what_is_no_request_is_told_in_the_api_s_form(here: Site) -> None:
     path = "/v1/chat/completions"
-    for answer, status in (
-        (here.client.post(path, data={"model": "gac"}), 415),
-        (here.client.post(path, content=b"x" * 10_000_000), 413),
-        (here.client.get("/v1/nothing"), 404),
-        (here.client.get(path), 405),
-    ):
-        assert refusal_of(answer)[0] == status
+    posted = here.client.post(path, data={"model": "gac"}), here.client.post(path, content=b"x" * 10_000_000)
+    got = here.client.get("/v1/nothing"), here.client.get(path)
+    assert [refusal_of(answer)[0] for answer in (*posted, *got)] == [415, 413, 404, 405]
 
 
 def test_where_no_token_is_left_it_is_the_requests_fault(here: Site) -> None:

@@ -25,22 +25,19 @@ def completion(**fields: Any) -> CompletionRequest:
     return CompletionRequest.model_validate({"model": "gac", "prompt": "Hi", **fields})
 
 
+SAMPLING = {"temperature": 0.5, "top_p": 0.9, "top_k": 5, "min_p": 0.1, "repetition_penalty": 1.1, "seed": 3}
+
+
 @pytest.mark.parametrize(
     ("asked", "changes"),
     [
-        (chat(temperature=0.5, top_p=0.9, top_k=5, min_p=0.1, repetition_penalty=1.1, seed=3), {
-            "temperature": 0.5, "top_p": 0.9, "top_k": 5, "min_p": 0.1, "repetition_penalty": 1.1, "seed": 3,
-        }),
-        (chat(max_tokens=4), {"max_new_tokens": 4}),
-        (chat(max_tokens=4, max_completion_tokens=5), {"max_new_tokens": 5}),
-        (chat(stop="x"), {"stop": ("x",)}),
-        (chat(stop=["x", "y"]), {"stop": ("x", "y")}),
-        (chat(temperature=0.0, seed=0), {"temperature": 0.0, "seed": 0}),
+        *((chat(**SAMPLING), SAMPLING), (chat(temperature=0.0, seed=0), {"temperature": 0.0, "seed": 0})),
         (chat(gac={"settings": {"seed": 1, "mode": "gate"}}, seed=2), {"seed": 2, "mode": "gate"}),
-        (completion(max_tokens=0), {}),
-        (completion(max_tokens=9), {"max_new_tokens": 9}),
+        *((chat(stop="x"), {"stop": ("x",)}), (chat(stop=["x", "y"]), {"stop": ("x", "y")})),
+        *((chat(max_tokens=4), {"max_new_tokens": 4}), (completion(max_tokens=9), {"max_new_tokens": 9})),
+        *((chat(max_tokens=4, max_completion_tokens=5), {"max_new_tokens": 5}), (completion(max_tokens=0), {})),
     ],
-)  # fmt: skip
+)
 def test_a_request_as_settings(asked: ChatRequest, changes: dict[str, Any]) -> None:
     assert asked.changes() == changes
 
@@ -57,17 +54,9 @@ def test_a_step_as_the_api_tells_it() -> None:
     top = (Candidate(1, b"a", 0.5), Candidate(2, b"", 0.25), Candidate(3, b"\xff", 0.0))
     members = (MemberTrace("x", 0.75, 0.5, 1, top, 1, 0.1), MemberTrace("y", 0.25, 0.125, 2, top, 1, 0.1))
     step = StepTrace(3, 1, b"a", 0.5, top, 0.75, True, "x", members, is_drafted=True, drafted_by=("y",))
-    told = {
-        "token": "a",
-        "bytes": [97],
-        "prob": 0.5,
-        "gate_confidence": 0.75,
-        "ensembled": True,
-        "winner": "x",
-        "drafted": True,
-        "drafted_by": ["y"],
-        "members": {"x": {"weight": 0.75, "prob": 0.5}, "y": {"weight": 0.25, "prob": 0.125}},
-    }
+    told: dict[str, Any] = {"token": "a", "bytes": [97], "prob": 0.5, "gate_confidence": 0.75, "ensembled": True}
+    told |= {"winner": "x", "drafted": True, "drafted_by": ["y"]}
+    told["members"] = {"x": {"weight": 0.75, "prob": 0.5}, "y": {"weight": 0.25, "prob": 0.125}}
     tops = [
         {"token": "a", "logprob": math.log(0.5), "bytes": [97]},
         {"token": "", "logprob": math.log(0.25), "bytes": []},
