@@ -16,7 +16,6 @@ FINDINGS = """async ([part, rules]) => (await axe.run(part, { resultTypes: ['vio
   .filter((found) => ['moderate', 'serious', 'critical'].includes(found.impact))
   .map((found) => [found.id, found.impact, ...found.nodes.slice(0, 3).map((node) => node.html.slice(0, 160))])"""
 
-
 LINKS_IN_TEXT = {"runOnly": ["link-in-text-block"]}
 
 

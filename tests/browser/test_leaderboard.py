@@ -16,7 +16,6 @@ from tests.ui.planted_votes import plant_vote, plant_votes
 
 pytestmark = pytest.mark.browser
 
-
 # What stands in the note, one after the other.
 NOTES = """() => {
   globalThis.notes = new Set();

@@ -23,8 +23,7 @@ WATCH_GROUND = """() => {
   };
   look();
 }"""  # noqa: E501
-DARK = {"rgb(15, 17, 21)", "canvas dark"}
-LIGHT = {"rgb(246, 246, 243)", "canvas light"}
+GROUNDS = {"dark": {"rgb(15, 17, 21)", "canvas dark"}, "light": {"rgb(246, 246, 243)", "canvas light"}}
 
 
 def grounds_of_a_load(page: Any) -> set[str]:
@@ -41,20 +40,15 @@ MOVING = """() => [...document.querySelectorAll('*')].filter((part) => [null, ':
   return isAnimated || lasts(style.transitionDuration) || style.scrollBehavior === 'smooth';
 })).map((part) => part.outerHTML.slice(0, 90))"""
 
-
 IS_DARK = "document.body.classList.contains('dark')"
 
 
-@pytest.mark.parametrize(
-    ("system", "chosen", "of_system", "of_choice"), [("light", "dark", LIGHT, DARK), ("dark", "light", DARK, LIGHT)]
-)
-def test_the_theme_is_there_without_a_flash(
-    serve: Server, open_page: Opener, system: str, chosen: str, of_system: set[str], of_choice: set[str]
-) -> None:
+@pytest.mark.parametrize(("system", "chosen"), [("light", "dark"), ("dark", "light")])
+def test_the_theme_is_there_without_a_flash(serve: Server, open_page: Opener, system: str, chosen: str) -> None:
     """The system's, until one is chosen, which stays, also in a plot that is drawn already."""
     page = (watched := open_page(serve(), is_new=True, color_scheme=system)).page
     assert page.input_value("select[name=theme]") == "system"
-    assert grounds_of_a_load(page) <= {*of_system, "canvas light dark"}
+    assert grounds_of_a_load(page) <= {*GROUNDS[system], "canvas light dark"}
     watched.ask("hello")
     click(page, ".gac-details summary", then=".gac-figures dd")
     plot = "document.querySelector('.gac-plot canvas').toDataURL()"
@@ -64,7 +58,7 @@ def test_the_theme_is_there_without_a_flash(
     page.emulate_media(color_scheme=system)  # type: ignore[arg-type]
     page.select_option("select[name=theme]", chosen, force=True)
     page.wait_for_function(f"drawn => {plot} !== drawn", arg=drawn)
-    assert grounds_of_a_load(page) <= of_choice
+    assert grounds_of_a_load(page) <= GROUNDS[chosen]
     assert page.input_value("select[name=theme]") == chosen
     assert "__theme" not in page.url
     page.emulate_media(color_scheme=chosen)  # type: ignore[arg-type]

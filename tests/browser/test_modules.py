@@ -33,7 +33,6 @@ ALONE = """async ([address, modules]) => {
   return failed;
 }"""
 
-
 PLOT = """async (address) => {
   let isWatching = null;
   window.MutationObserver = class { observe() { isWatching = true; } disconnect() { isWatching = false; } };
@@ -48,7 +47,6 @@ PLOT = """async (address) => {
   return told;
 }"""
 
-
 COPY = """async (address) => {
   const { copyBy } = await import(`${address}/page/browser.js`);
   const { clipboard } = navigator, button = document.createElement("button"), told = [];
@@ -62,7 +60,6 @@ COPY = """async (address) => {
   return told;
 }"""
 
-
 SPEED = """async (address) => {
   const { Stream } = await import(`${address}/answer/stream.js`), stream = new Stream(0, "key", -1), times = [];
   for (let n = 0; n < 100; n += 1) times.push(5 * n); // written before the page came
@@ -70,7 +67,6 @@ SPEED = """async (address) => {
   for (const at of times) { performance.now = () => at; stream.add([0, "a", 0]); }
   return stream.speed;
 }"""
-
 
 VOTES = """async (address) => {
   const { Votes } = await import(`${address}/compare/votes.js`), root = document.createElement("div");
@@ -92,7 +88,6 @@ VOTES = """async (address) => {
   return [...told, sent.at(-1).outcome];
 }"""
 
-
 INSPECTED = """async (address) => {
   const { Inspector } = await import(`${address}/answer/inspector.js`), root = document.createElement("div");
   const asked = [], turn = () => new Promise((resolve) => setTimeout(resolve, 1));
@@ -112,7 +107,6 @@ INSPECTED = """async (address) => {
   return [asked.length, root.querySelector(".gac-label").textContent, ...notes.map((note) => note.textContent.trim())];
 }"""
 
-
 WEIGHTS = """async (address) => {
   const { FIELD_KINDS } = await import(`${address}/settings/fields.js`), defaults = { a: 0.75, b: 0.25 }, told = [];
   const spec = { name: "weights", label: "", members: ["a", "b"] };
@@ -121,7 +115,6 @@ WEIGHTS = """async (address) => {
   Object.assign(field.inputs[0], { value: "0.5" }).dispatchEvent(new Event("input"));
   return [told, defaults];
 }"""
-
 
 REST = """async (address) => {
   const { Rest } = await import(`${address}/compare/rest.js`), told = [];
@@ -140,7 +133,6 @@ REST = """async (address) => {
   return told;
 }"""
 
-
 LEFT = r"""async (address) => {
   const { StreamReader } = await import(`${address}/answer/stream.js`), told = [];
   const reader = new StreamReader((run) => told.push(run), (line) => told.push(line));
@@ -148,12 +140,10 @@ LEFT = r"""async (address) => {
   return told;
 }"""
 
-
 DAYS = """async (address) => {
   const { startOf } = await import(`${address}/page/numbers.js`);
   return [startOf(""), startOf("2026-03-29"), startOf("2026-03-29", 1), startOf("2026-10-25", 1)];
 }"""
-
 
 CHANGED = """async (address) => {
   const { changesIn, runVerdict } = await import(`${address}/answer/verdict.js`);

@@ -349,9 +349,8 @@ def test_a_long_run_shows_its_text_then_its_tokens(serve: Server, open_page: Ope
     page.page.wait_for_function("document.querySelectorAll('.gac-end').length === 3")
     page.wait_for_tokens(NUM_TOKENS + 1)
     page.page.wait_for_selector(".gac-keep-note:text-is('Copied')")
-    assert f"*{NUM_TOKENS + 1:,} tokens ·" in page.page.evaluate("navigator.clipboard.readText()"), (
-        "copied once all is there"
-    )
+    copied = page.page.evaluate("navigator.clipboard.readText()")
+    assert f"*{NUM_TOKENS + 1:,} tokens ·" in copied, "once all is there"
     page.page.click(".gac-keep summary")
     assert page.text(".gac-ensemble .gac-text").split() == "".join(PIECES).split(), "nothing is written twice"
     page.page.wait_for_selector(".gac-subline .gac-fork:not([hidden]) >> nth=1")

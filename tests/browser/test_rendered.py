@@ -68,7 +68,6 @@ WRONG = """(answers) => {
   return answers.map((parts) => [parts.join(""), ...wrongWith(parts)]).filter(({ length }) => length > 1);
 }"""
 
-
 # Of each answer how many elements show it, and after how many milliseconds.
 COSTS = """(answers) => answers.map((answer) => {
   const text = new window.gac["answer/text"].AnswerText(document.createElement("div")), began = performance.now();
@@ -124,12 +123,8 @@ def test_markdown_is_rendered_and_code_can_be_copied(serve: Server, open_page: O
 
 
 def test_hostile_markdown_makes_no_element_that_acts(serve: Server, open_page: Opener) -> None:
-    more = (
-        "\n\n<iframe src=https://evil.example></iframe>\n\n",
-        "[a](data:text/html,x)\n\n",
-        "<https://evil.example/x>",
-        "> " * 300,
-    )
+    framed = "\n\n<iframe src=https://evil.example></iframe>\n\n"
+    more = (framed, "[a](data:text/html,x)\n\n", "<https://evil.example/x>", "> " * 300)
     page = open_page(serve(PlantedEnsemble(pieces=(*HOSTILE, *more, ""))))
     page.ask("go on")
     shown = page.page.locator(".gac-ensemble .gac-text")
@@ -144,17 +139,9 @@ def test_hostile_markdown_makes_no_element_that_acts(serve: Server, open_page: O
         assert milliseconds < 2000, "it may be shared with others, who look at it"
 
 
-HOSTILE = (
-    "<script>alert(1)</script>",
-    "<img src=x onerror=alert(2)>",
-    "${alert(3)}",
-    "{{alert(4)}}",
-    " ![pixel](https://evil.example/pixel.png)",
-    " [link](javascript:alert(5))",
-    "\\\\u003cscript\\u003e `${1}`",
-    "'\"><svg onload=alert(6)>",
-)
-
+HOSTILE: tuple[str, ...] = ("<script>alert(1)</script>", "<img src=x onerror=alert(2)>", "${alert(3)}", "{{alert(4)}}")
+HOSTILE += (" ![pixel](https://evil.example/pixel.png)", " [link](javascript:alert(5))")
+HOSTILE += ("\\\\u003cscript\\u003e `${1}`", "'\"><svg onload=alert(6)>")
 
 SPLIT = ("<scr", "ipt>al", "ert(1)</", "script>", "<im", "g src=x onerror=alert(2)>")
 FLOOD = ("مرحبا", " بالعالم", "\u202e dlrow", "\n", "z" + "\u0301" * 400, "x" * 3000)

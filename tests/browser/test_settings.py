@@ -106,7 +106,6 @@ GROW_OLD = """() => {
   localStorage.setItem("gac.presets", JSON.stringify(own));
 }"""
 
-
 SAVE_ELSEWHERE = """(name) => {
   const own = JSON.parse(localStorage.getItem("gac.presets"));
   localStorage.setItem("gac.presets", JSON.stringify({ ...own, [name]: {} }));

@@ -85,18 +85,16 @@ def test_a_member_that_loops_alone_is_in_two_lines(serve: Server, open_page: Ope
     page.ask("hello")
     told = "SmolLM2 changed 1 of 6 words. Alone, Qwen2.5 repeats itself. A token took 3.6 times as long."
     page.page.wait_for_selector(f".gac-outcome:text-is('{told}')")
-    page.page.eval_on_selector(
-        ".gac-outcome", "(line, told) => { line.textContent = told; }", told.replace("1 of 6", "2 of 23")
-    )
+    longer = told.replace("1 of 6", "2 of 23")
+    page.page.eval_on_selector(".gac-outcome", "(line, told) => { line.textContent = told; }", longer)
     assert page.page.evaluate(NUM_LINES) == 2
     assert page.page.evaluate(HAS_ROOM)
     names = """names => { const { briefName, tellNames } = gac['page/elements'], told = names.map(briefName);
       tellNames(['Qwen2.5-1.5B']);
       return [told, names.map(briefName)]; }"""
-    assert page.page.evaluate(names, [QWEN, SMOL, "Meta-Llama-3-8B"]) == [
-        ["Qwen2.5", "SmolLM2", "Meta Llama 3"],
-        ["Qwen2.5 Coder 0.5B", "SmolLM2", "Meta Llama 3"],
-    ]
+    rest = ["SmolLM2", "Meta Llama 3"]
+    brief = [["Qwen2.5", *rest], ["Qwen2.5 Coder 0.5B", *rest]]
+    assert page.page.evaluate(names, [QWEN, SMOL, "Meta-Llama-3-8B"]) == brief
 
 
 def slow_repetition(texts: list[str]) -> list[Any]:
@@ -128,23 +126,14 @@ def test_a_repetition_is_found_and_whether_it_goes_on(serve: Server, open_page: 
 def random_figures(draw: random.Random) -> dict[str, Any]:
     asked, words = draw.choice((0, 1, 28)), draw.randint(0, 51)
     changed = draw.randint(0, asked)
-    cost = draw.choice(
-        (None, {"ratio": round(draw.choice((draw.uniform(0.5, 1.2), draw.uniform(1, 9))), 3), "name": "Qwen"})
-    )
-    return {
-        "asked": asked,
-        "changed": changed,
-        "isKnown": not asked or draw.random() < 0.8,
-        "isGates": draw.random() < 0.8,
-        "words": words,
-        "changedWords": draw.randint(0, min(changed, words)),
-        "mode": draw.choice(("gate", "every-step", "agreement")),
-        "gate": "Qwen",
-        "others": draw.choice((["SmolLM2"], ["SmolLM2", "Gemma"])),
-        "cost": cost,
-        "ending": draw.choice(ENDINGS),
-        "alone": [{"name": name, "ending": draw.choice(ENDINGS)} for name in draw.choice(([], ["Qwen", "SmolLM2"]))],
-    }
+    ratio = round(draw.choice((draw.uniform(0.5, 1.2), draw.uniform(1, 9))), 3)
+    figures = {"asked": asked, "changed": changed, "isKnown": not asked or draw.random() < 0.8, "words": words}
+    figures |= {"changedWords": draw.randint(0, min(changed, words)), "gate": "Qwen", "isGates": draw.random() < 0.8}
+    figures |= {"mode": draw.choice(("gate", "every-step", "agreement")), "ending": draw.choice(ENDINGS)}
+    figures |= {"others": draw.choice((["SmolLM2"], ["SmolLM2", "Gemma"]))}
+    figures |= {"cost": draw.choice((None, {"ratio": ratio, "name": "Qwen"}))}
+    alone = draw.choice(([], ["Qwen", "SmolLM2"]))
+    return {**figures, "alone": [{"name": name, "ending": draw.choice(ENDINGS)} for name in alone]}
 
 
 ENDINGS = ("end", "repeats", "cut", "")

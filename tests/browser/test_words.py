@@ -127,13 +127,9 @@ def everything(tmp_path: Path) -> Iterator[Site]:
 def test_no_english_is_left_in_german(everything: Site, open_page: Opener) -> None:
     watched = open_page(everything, locale="de-AT")
     ensemble = everything.service.members.ensemble()
-    guessed = [
-        token.decode(errors="ignore")
-        for one in ensemble.members.values()
-        for token in one.mapping.vocabulary.token_bytes
-        if token
-    ]
-    page, english = watched.page, english_alone() - words_in(guessed)  # what members say and could have said
+    known = (token for one in ensemble.members.values() for token in one.mapping.vocabulary.token_bytes if token)
+    guessed = words_in(token.decode(errors="ignore") for token in known)
+    page, english = watched.page, english_alone() - guessed  # what members say and could have said
 
     found: dict[str, set[str]] = {}
 

@@ -30,7 +30,6 @@ API = "/gradio_api"
 START_S = 180.0
 PLACE = re.compile(r'"place":({[^{}]*})')
 
-
 _ports = itertools.count(10_000 + os.getpid() * 37 % 20_000)
 
 
@@ -50,9 +49,8 @@ def served(host: ASGIApp, config: ServerConfig | None = None, listener: socket.s
     with listener or socket.create_server(("127.0.0.1", 0)) as listener:
         protocol = limited_protocol(Connections(config or ServerConfig()))
         off: dict[str, Any] = {"access_log": False, "proxy_headers": False, "ws": "none"}
-        server = uvicorn.Server(
-            uvicorn.Config(host, http=protocol, log_level="warning", timeout_graceful_shutdown=1, **off)
-        )
+        how = uvicorn.Config(host, http=protocol, log_level="warning", timeout_graceful_shutdown=1, **off)
+        server = uvicorn.Server(how)
         thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
         thread.start()
         until = time.monotonic() + START_S

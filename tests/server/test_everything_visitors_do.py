@@ -42,12 +42,10 @@ VISITORS = st.integers(0, 1)
 PICKED = st.integers(0, 99)  # of the runs or battles that are there
 BOARD, ARENA = "gac-board", "gac-arena"
 READS = ("open", "inspect_step", "read_tokens", "find_forks", "read_turns")  # of runs, which may be shared
+BATTLE_CALLS = ("look_battle", "seen_battle", "stop_battle", "skip_battle", "vote_battle")
 CALLS = {
     BOARD: (*READS[1:], "seen_run", "stop_run", "saved_run", "share_run", "vote_run"),
-    ARENA: (
-        *("look_battle", "seen_battle", "stop_battle", "skip_battle", "vote_battle"),
-        *("remark_battle", "battle_tokens", "inspect_answer", "delete_battle"),
-    ),
+    ARENA: (*BATTLE_CALLS, "remark_battle", "battle_tokens", "inspect_answer", "delete_battle"),
 }
 EVENTS = {BOARD: ("open", "rerun", "branch", "revise", "compare", "regenerate", "extend"), ARENA: ("next", "follow")}
 FIELDS: dict[str, Any] = {"stream": "ensemble", "position": 0, "first": 0, "token": 5, "is_shared": True}
@@ -88,13 +86,9 @@ class Site:
 
     def __init__(self, folder: Path, consents: list[bool]) -> None:
         self.folder, self._open = folder, ExitStack()
-        config = config_of(
-            ["a", "b"],
-            {"max_new_tokens": SHORT},
-            server={"max_running": 3},  # two may have no end
-            mirror={"folder": folder / "mirror"},
-            arena={"max_per_hour": 10_000, "min_seconds": 0.0},
-        )
+        more = {"mirror": {"folder": folder / "mirror"}, "arena": {"max_per_hour": 10_000, "min_seconds": 0.0}}
+        more["server"] = {"max_running": 3}  # two may have no end
+        config = config_of(["a", "b"], {"max_new_tokens": SHORT}, **more)
         services = connect(config, Store(database_in(folder / "gac.db")), {}, Members(config))
         models = [FakeModel(name, seed, delay_s=0.002, context_length=2 * NO_END) for seed, name in enumerate("ab", 1)]
         services.runs.members.use(ensemble_of(models, config))

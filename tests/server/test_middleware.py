@@ -58,13 +58,11 @@ def test_a_spoofed_host_is_refused(client: TestClient, name: str) -> None:
         assert not _credentials(answer.headers)
 
 
-@pytest.mark.parametrize(
-    "origins",
-    [
-        *(["null"], ["https://evil.example"], ["http://localhost:9999"], ["http://localhost.evil.example:7860"]),
-        *(["file://"], ["x"], [""], [HERE, "https://evil.example"]),
-    ],
-)
+FOREIGN = ["null", "file://", "x", "", "https://evil.example", "http://localhost:9999"]
+FOREIGN += ["http://localhost.evil.example:7860"]
+
+
+@pytest.mark.parametrize("origins", [*([one] for one in FOREIGN), [HERE, "https://evil.example"]])
 def test_a_foreign_origin_is_refused_and_never_reflected(client: TestClient, origins: list[str]) -> None:
     headers = [("Access-Control-Request-Method", "POST"), *(("Origin", origin) for origin in origins)]
     for method, path in (("POST", JOIN), ("GET", "/config"), ("OPTIONS", JOIN), ("GET", "/")):
@@ -94,15 +92,12 @@ def test_own_and_allowed_origins_pass(client: TestClient, origin: str) -> None:
     assert not is_friend or (answer.status_code, answer.headers["access-control-allow-headers"]) == (200, asked)
 
 
-@pytest.mark.parametrize(
-    ("paths", "status"),
-    [
-        (("upload", "upload/", "upload?upload_id=1", "upload_progress", "file=/etc/passwd", "file/etc/passwd"), 403),
-        (("proxy=https://example.com/", "%75pload", "stream/1", "vibe-edit", "run-history/connect", "runs"), 403),
-        (("queue/%2e%2e/upload",), 400),
-    ],
-)
-def test_nothing_else_of_gradios_api_is_open(client: TestClient, paths: tuple[str, ...], status: int) -> None:
+CLOSED = ["upload", "upload/", "upload?upload_id=1", "upload_progress", "file=/etc/passwd", "file/etc/passwd", "runs"]
+CLOSED += ["proxy=https://example.com/", "%75pload", "stream/1", "vibe-edit", "run-history/connect"]
+
+
+@pytest.mark.parametrize(("paths", "status"), [(CLOSED, 403), (["queue/%2e%2e/upload"], 400)])
+def test_nothing_else_of_gradios_api_is_open(client: TestClient, paths: list[str], status: int) -> None:
     """However its path is written, and of older versions; `test_all_of_gradio...` has the other routes."""
     for path in paths:
         assert client.get(f"/gradio_api/{path}").status_code == status

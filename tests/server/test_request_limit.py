@@ -49,20 +49,15 @@ def delays(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 KEYS = b",".join(b'"k%d":1' % number for number in range(23_000))
+BODIES = {
+    "good": b'{"data": ["' + b"x" * SIZE + b'"]}',
+    "surrogates": b'{"data": ["' + b"\\ud800" * (SIZE // 6) + b'"]}',
+}
+BODIES |= {"keys": b"{" + KEYS + b"}", "deep": b"[" * SIZE, "binary": b"\xff" * SIZE}
 
 
 @pytest.mark.parametrize("path", [*PAGE, *API, *TOKENS])
-@pytest.mark.parametrize(
-    "body",
-    [
-        b'{"data": ["' + b"x" * SIZE + b'"]}',
-        b'{"data": ["' + b"\\ud800" * (SIZE // 6) + b'"]}',
-        b"{" + KEYS + b"}",
-        b"[" * SIZE,
-        b"\xff" * SIZE,
-    ],
-    ids=["good", "surrogates", "keys", "deep", "binary"],
-)
+@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
 def test_bodies_are_paid_for_whatever_they_hold(host: FastAPI, path: str, body: bytes) -> None:
     client = Poor(host, 2.1 * (1 + len(body) / BYTES_PER_REQUEST))
     answers = [client.post(path, content=body, headers=JSON) for _ in range(3)]
@@ -70,14 +65,11 @@ def test_bodies_are_paid_for_whatever_they_hold(host: FastAPI, path: str, body: 
     assert int(answers[-1].headers["retry-after"]) >= 1
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        *("/", "/config", "/healthz", "/readyz", "/metrics", "/gradio_api/info", "/nothing", "/scripts/x/y"),
-        *("/operator", "/v1/models", "/v1/openapi.json", "/v1/nothing", "/tokenizer_info"),
-        "/models/gac/tokenizer_info",
-    ],
-)
+PATHS = ["/", "/config", "/healthz", "/readyz", "/metrics", "/gradio_api/info", "/nothing", "/scripts/x/y", "/operator"]
+PATHS += ["/v1/models", "/v1/openapi.json", "/v1/nothing", "/tokenizer_info", "/models/gac/tokenizer_info"]
+
+
+@pytest.mark.parametrize("path", PATHS)
 def test_every_route_is_paid_for(host: FastAPI, path: str, delays: list[float]) -> None:
     answer = Poor(host, 0.0).get(path)
     assert (answer.status_code, delays) == (429, [middleware.LATE_S])
@@ -131,18 +123,12 @@ def test_head_has_the_status_of_get(host: FastAPI, path: str) -> None:
 
 LONG = "x " * (MAX_PROMPT_CHARS // 2 + 1)
 MESSAGES = [{"role": "user", "content": "x"}, {"role": "user", "content": LONG[1:]}]
+PROMPTS = [("/v1/chat/completions", {"messages": MESSAGES}, "messages"), ("/v1/responses", {"input": LONG}, "input")]
+PROMPTS += [("/v1/completions", {"prompt": ["x", LONG]}, "prompt"), ("/tokenize", {"prompt": LONG}, "prompt")]
+PROMPTS += [("/tokenize", {"messages": MESSAGES, "model": "Small"}, "messages")]
 
 
-@pytest.mark.parametrize(
-    ("path", "fields", "param"),
-    [
-        ("/v1/chat/completions", {"messages": MESSAGES}, "messages"),
-        ("/v1/responses", {"input": LONG}, "input"),
-        ("/v1/completions", {"prompt": ["x", LONG]}, "prompt"),
-        ("/tokenize", {"prompt": LONG}, "prompt"),
-        ("/tokenize", {"messages": MESSAGES, "model": "Small"}, "messages"),
-    ],
-)
+@pytest.mark.parametrize(("path", "fields", "param"), PROMPTS)
 def test_long_prompts_are_refused_untokenised(host: FastAPI, path: str, fields: dict[str, Any], param: str) -> None:
     """The planted ensemble has no tokeniser."""
     answer = Poor(host, 100.0).post(path, json={"model": "gac"} | fields)

@@ -79,20 +79,12 @@ class Space:
     def environ(self, name: str, port: int, is_zero: bool) -> dict[str, str]:
         folders = {"STUB_SPACES_LOG": str(self.folder / "gpu.jsonl"), "PYTHONPATH": str(self.folder / "packages")}
         zero = {"SPACES_ZERO_GPU": "true", "GAC_TRUSTED_HOSTS": HOST, **folders}
-        return {
-            **{key: value for key, value in os.environ.items() if not key.startswith(("GAC_", "GRADIO_"))},
-            "SPACE_ID": "me/gac",
-            "SPACE_HOST": HOST,
-            "SYSTEM": "spaces",
-            "GAC_CONFIG": str(self.folder / "config.yaml"),
-            "GAC_CACHE": str(self.folder / "cache"),
-            "GAC_DATABASE_URL": f"sqlite:///{self.folder / name}.db",
-            "GAC_MIRROR": str(self.folder / "mirror"),
-            "GAC_PORT": str(port),
-            "GAC_TRUSTED_PROXIES": "127.0.0.1",
-            **(zero if is_zero else {}),
-            **self.more,
-        }
+        own = {key: value for key, value in os.environ.items() if not key.startswith(("GAC_", "GRADIO_"))}
+        own |= {"SPACE_ID": "me/gac", "SPACE_HOST": HOST, "SYSTEM": "spaces", "GAC_PORT": str(port)}
+        own |= {"GAC_TRUSTED_PROXIES": "127.0.0.1", "GAC_DATABASE_URL": f"sqlite:///{self.folder / name}.db"}
+        for variable, place in (("CONFIG", "config.yaml"), ("CACHE", "cache"), ("MIRROR", "mirror")):
+            own[f"GAC_{variable}"] = str(self.folder / place)
+        return {**own, **(zero if is_zero else {}), **self.more}
 
     @contextmanager
     def serving(self, name: str, *, is_zero: bool) -> Iterator[Browser]:

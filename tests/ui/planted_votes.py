@@ -36,14 +36,9 @@ def plant_vote(
         facts[side] = {"chars": 300, "headings": 0, "lists": 1, "bold": 0, **cost}
     answer = {"messages": [], "text": "Yes.", "num_tokens": 2, "num_forwards": 2, "seconds": 0.1}
     sides = {side: {"contestant": name, "member": None, "settings": {}} for side, name in names.items()}
-    new = NewBattle(
-        **{
-            "battle_id": uuid.uuid4().hex, "visitor_key": key, **names, "origin": "people",
-            "is_blind": True, "language": "en", "status": "answered",
-            "body": {"sides": sides, "turns": [{"prompt": "Yes?", "left": answer, "right": answer}], "consent": True},
-            **battle,
-        }
-    )  # fmt: skip
+    body = {"sides": sides, "turns": [{"prompt": "Yes?", "left": answer, "right": answer}], "consent": True}
+    known = {"battle_id": uuid.uuid4().hex, "visitor_key": key, **names, "origin": "people", "is_blind": True}
+    new = NewBattle(**{**known, "language": "en", "status": "answered", "body": body, **battle})
     row = NewJudgement(position=0, kind="vote", outcome=outcome, facts=facts)
 
     def write(session: Session) -> None:

@@ -125,10 +125,7 @@ def test_modules_of_further_tabs_join_those_that_are_there() -> None:
 
 
 def test_a_part_of_the_page_names_its_module_not_its_text(service: RunService) -> None:
-    parts = [
-        part["props"]["js_on_load"]
-        for part in build_page(service).get_config_file()["components"]
-        if part["props"].get("js_on_load")
-    ]
+    props = [part["props"] for part in build_page(service).get_config_file()["components"]]
+    parts = [one["js_on_load"] for one in props if one.get("js_on_load")]
     assert len(parts) > 8
     assert all(len(script) < 1200 for script in parts)

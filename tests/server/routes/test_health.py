@@ -40,11 +40,8 @@ def test_readyz_is_200_once_members_and_database_are_ready(client: TestClient) -
 
 
 def test_readyz_names_every_reason_and_no_folder(client: TestClient, service: FakeService) -> None:
-    service.members.found = [
-        MemberState("small", "ready"),
-        MemberState("mid", "fetching", 0.4),
-        MemberState("large", "failed", detail="/root/.cache/gac/large.gguf is not whole"),
-    ]
+    failed = MemberState("large", "failed", detail="/root/.cache/gac/large.gguf is not whole")
+    service.members.found = [MemberState("small", "ready"), MemberState("mid", "fetching", 0.4), failed]
     service.members.are_ready = False
     service.storage_error = "the database /data/visitors/gac.db is locked"
     answer = client.get("/readyz")

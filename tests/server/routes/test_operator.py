@@ -41,17 +41,12 @@ def test_the_token_opens_whatever_the_scheme_s_case(client: TestClient, scheme: 
     assert client.get("/inside", headers={"Authorization": f"{scheme} secret"}).status_code == 200
 
 
-@pytest.mark.parametrize(
-    "headers",
-    [
-        [],
-        *([("Authorization", one)] for one in ("secret", "Bearer", "Bearer ", "Bearer wrong", "Bearer secret2")),
-        *([("Authorization", one)] for one in ("Basic secret", b"Bearer s\xe9cret")),
-        [*RIGHT, ("Authorization", "Bearer wrong")],
-        [("Authorization", "Bearer wrong"), *RIGHT],
-        [*RIGHT, *RIGHT],
-    ],
-)
+WRONG = ("secret", "Bearer", "Bearer ", "Bearer wrong", "Bearer secret2", "Basic secret", b"Bearer s\xe9cret")
+OTHERS = [[], *([("Authorization", one)] for one in WRONG), [*RIGHT, *RIGHT]]
+OTHERS += [[*RIGHT, ("Authorization", "Bearer wrong")], [("Authorization", "Bearer wrong"), *RIGHT]]
+
+
+@pytest.mark.parametrize("headers", OTHERS)
 def test_nothing_else_opens(client: TestClient, headers: list[tuple[str, str]]) -> None:
     answer = client.get("/inside", headers=headers)
     assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
@@ -76,11 +71,8 @@ def test_wrong_tokens_are_slowed_for_their_address_alone(client: TestClient, hos
     assert TestClient(host, base_url=HERE, client=("10.0.0.9", 1)).get("/inside", headers=wrong).status_code == 401
 
 
-CALLS = (
-    ("GET", "overview", None),
-    ("POST", "verdict", {"by": "burst", "name": "school", "verdict": "dropped"}),
-    ("POST", "controls", {"is_paused": True}),
-)
+DROPPED = {"by": "burst", "name": "school", "verdict": "dropped"}
+CALLS = ("GET", "overview", None), ("POST", "verdict", DROPPED), ("POST", "controls", {"is_paused": True})
 
 
 def client_over(arena: Arena) -> TestClient:
@@ -114,21 +106,15 @@ def test_each_call_answers_with_the_overview(arena: Arena) -> None:
     assert answer.json()["bursts"][0]["flags"] == {"fast": 1, "dropped": 1}
 
 
-@pytest.mark.parametrize(
-    ("path", "body", "code"),
-    [
-        ("verdict", b"{}", 400),
-        ("verdict", b"[", 400),
-        ("verdict", b"[1]", 400),
-        ("verdict", b'{"by": "burst", "name": "none", "verdict": "dropped"}', 404),
-        ("verdict", b'{"by": ["burst"], "name": {"a": 1}, "verdict": {}}', 400),
-        ("controls", b'{"battles_per_day": NaN}', 400),
-        ("controls", b'{"battles_per_day": 1e400}', 400),
-        ("controls", b'{"weights": {"a": Infinity}}', 400),
-        ("controls", b'{"x":' * 5000 + b"1" + b"}" * 5000, 400),
-        ("controls", b" " * 100_001, 413),
-    ],
-)
+HOSTILE = [("verdict", body, 400) for body in (b"{}", b"[", b"[1]")]
+HOSTILE += [("verdict", b'{"by": "burst", "name": "none", "verdict": "dropped"}', 404)]
+HOSTILE += [("verdict", b'{"by": ["burst"], "name": {"a": 1}, "verdict": {}}', 400)]
+HOSTILE += [("controls", b'{"battles_per_day": %s}' % number, 400) for number in (b"NaN", b"1e400")]
+HOSTILE += [("controls", b'{"weights": {"a": Infinity}}', 400), ("controls", b" " * 100_001, 413)]
+HOSTILE += [("controls", b'{"x":' * 5000 + b"1" + b"}" * 5000, 400)]
+
+
+@pytest.mark.parametrize(("path", "body", "code"), HOSTILE)
 def test_hostile_bodies_are_refused_in_a_sentence(arena: Arena, path: str, body: bytes, code: int) -> None:
     answer = client_over(arena).post(f"/operator/{path}", content=body, headers=RIGHT)
     assert answer.status_code == code

@@ -70,17 +70,13 @@ def anna() -> str:
     return secrets.token_hex(8)
 
 
-@pytest.mark.parametrize(
-    "session",
-    [
-        pytest.param(cookie(ANNA, "another-secret"), id="signed by another"),
-        pytest.param(cookie(ANNA, ""), id="signed without a secret"),
-        pytest.param(b64encode(b'{"oauth_info": {"userinfo": {"sub": "1111aaaa"}}}').decode(), id="not signed"),
-        pytest.param(cookie(ANNA, expires_at=1.0), id="over"),
-        pytest.param(cookie(""), id="of nobody"),
-        pytest.param(cookie(ANNA, userinfo=None), id="without a user"),
-    ],
-)
+NOBODIES = {"signed by another": cookie(ANNA, "another-secret"), "signed without a secret": cookie(ANNA, "")}
+NOBODIES |= {"of nobody": cookie(""), "without a user": cookie(ANNA, userinfo=None)}
+NOBODIES["over"] = cookie(ANNA, expires_at=1.0)
+NOBODIES["not signed"] = b64encode(b'{"oauth_info": {"userinfo": {"sub": "1111aaaa"}}}').decode()
+
+
+@pytest.mark.parametrize("session", NOBODIES.values(), ids=NOBODIES)
 def test_only_a_signed_cookie_tells_who_it_is(host: Host, session: str) -> None:
     home = tab(host.url, cookie(ANNA))
     home.run("From home")

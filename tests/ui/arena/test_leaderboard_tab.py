@@ -26,7 +26,6 @@ ALL = {"said_in": "en", "source": "blind", "min_chars": 0, "max_chars": 0}
 ALL |= dict.fromkeys(("turns", "language", "config", "since", "before"), "")
 ALL |= dict.fromkeys(("own", "has_flagged", "controls_style"), False)
 
-
 Ask = Callable[..., tuple[dict[str, Any], list[Any]]]
 
 

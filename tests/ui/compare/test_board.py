@@ -82,9 +82,8 @@ def test_a_look_at_a_token_of_a_kept_run_reads_few_others(service: RunService, m
 
 
 def test_what_cannot_be_looked_at_is_refused_in_words(service: RunService) -> None:
-    assert look(service, position=NUM_STEPS) == {
-        "error": f"Position: expected a whole number from 0 to {NUM_STEPS - 1}"
-    }
+    too_far = f"Position: expected a whole number from 0 to {NUM_STEPS - 1}"
+    assert look(service, position=NUM_STEPS) == {"error": too_far}
     assert "expected one of ensemble" in look(service, position=0, stream="member:none")["error"]
     assert look(service, OTHER_KEY, position=0) == {"error": "This run is private or deleted. Its owner can share it."}
     for fields, error in (

@@ -124,17 +124,12 @@ def test_a_token_is_told_with_those_it_is_a_part_of(
 
 
 EMOJI = "a😀".encode()
+CUT = [step(0, EMOJI[:2]), step(1, EMOJI[2:4]), step(2, EMOJI[4:] + b"b")]
+CHARACTERS = [(NIHON, [None, "日", "日", None]), (CUT, ["😀"] * 3), ([step(0, b"\xe6")], [None])]  # one never came
+CHARACTERS += [([step(0, b"\xe6"), step(1, b"x"), step(2, b"\xa5")], [None] * 3)]
 
 
-@pytest.mark.parametrize(
-    ("steps", "characters"),
-    [
-        (NIHON, [None, "日", "日", None]),
-        ([step(0, EMOJI[:2]), step(1, EMOJI[2:4]), step(2, EMOJI[4:] + b"b")], ["😀"] * 3),
-        ([step(0, b"\xe6")], [None]),  # which never came
-        ([step(0, b"\xe6"), step(1, b"x"), step(2, b"\xa5")], [None] * 3),
-    ],
-)
+@pytest.mark.parametrize(("steps", "characters"), CHARACTERS)
 def test_a_part_of_a_character_names_it(steps: list[StepTrace], characters: list[str | None]) -> None:
     assert [character_of(steps, position) for position in range(len(steps))] == characters
 

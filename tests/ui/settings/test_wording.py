@@ -14,7 +14,7 @@ from tests.ui.planted import planted_config
 
 IN_WORDS: list[tuple[dict[str, Any], str]] = [
     ({}, "gate Small · others asked below 50 % · equal weights · prefix alignment · greedy · up to 256 tokens"),
-    ({"alignment": "paper"}, "paper alignment"),
+    *(({"alignment": "paper"}, "paper alignment"), ({"weights": "entropy"}, "weights by certainty ·")),
     ({"gate_policy": "eager"}, "others asked below 50 % · reading along · equal"),
     ({"gate_policy": "lazy"}, "others asked below 50 % · reading when asked · equal"),
     ({"gate_policy": "eager", "mode": "every-step"}, "every step combined · equal"),  # nobody is idle then
@@ -22,11 +22,10 @@ IN_WORDS: list[tuple[dict[str, Any], str]] = [
         {"mode": "agreement", "alignment": "paper", "combine": "unite"},
         "while the others agree · equal weights · paper alignment · UniTE · greedy",
     ),
-    ({"weights": "posterior"}, "posterior weights ·"),
+    *(({"weights": "posterior"}, "posterior weights ·"), ({"stop": ("a",)}, "stop strings: 1")),
     ({"weights": "posterior", "weight_params": {"decay": 0.9}}, "posterior weights, memory 0.9"),
     ({"combine": "power", "combine_params": {"exponent": 3}}, "prefix alignment · power mean, exponent 3 · greedy"),
     ({"gate_rule": "margin"}, "others asked below 50 % · confidence: margin · equal"),
-    ({"weights": "entropy"}, "weights by certainty ·"),
     ({"combine": "no-more"}, "prefix alignment · no-more · greedy"),
     ({"weights": {"Small": 3, "Large": 1}}, "custom weights (Small 3, Large 1)"),
     (
@@ -36,13 +35,10 @@ IN_WORDS: list[tuple[dict[str, Any], str]] = [
     ({"members": ("Small",), "combine": "geometric"}, "only Small · greedy · up to 256 tokens"),
     ({"temperature": 0.7, "min_p": 0.05, "seed": 3}, "temperature 0.7 · min-p 0.05 · seed 3"),
     ({"min_p": 0.05, "seed": 3}, "greedy · up to"),  # without a temperature they change nothing
-    ({"stop": ("a",)}, "stop strings: 1"),
     ({"stop": ("a", "b"), "system_prompt": "Be brief."}, "stop strings: 2 · system prompt"),
     ({"temperature": 0.7, "top_p": 0.9}, "temperature 0.7 · top-p 0.9"),
-    ({"repetition_penalty": 1.2}, "repetition penalty 1.2"),
-    ({"gate_temperature": 2.0}, "gate temperature 2"),
-    ({"reproducible": "on"}, "up to 256 tokens · reproducible on"),
-    ({"reproducible": "off"}, "up to 256 tokens · reproducible off"),
+    *(({"repetition_penalty": 1.2}, "repetition penalty 1.2"), ({"gate_temperature": 2.0}, "gate temperature 2")),
+    *(({"reproducible": value}, f"up to 256 tokens · reproducible {value}") for value in ("on", "off")),
 ]
 
 
@@ -83,7 +79,6 @@ def test_what_came_of_running_again_is_said_in_words(comparison: Comparison, wor
 
 
 CONFIG = planted_config()  # a gate at 50 %
-
 
 SYSTEMS = [("alone:Small", "Small alone"), ("every-step", "ensemble, asks at every step"), ("tuned", "tuned")]
 SYSTEMS += [("gate@0.7", "ensemble, asks below 70 %"), ("gate@0.125", "ensemble, asks below 12.5 %")]
