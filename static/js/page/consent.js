@@ -6,8 +6,13 @@ import { answerTo, readKept, visitorKey, writeKept } from "./browser.js";
 const CHANGED = "storage"; // an event, as other tabs get it: one box has been ticked, and the others follow
 const KEYS = { published: "gac.consent-published", kept: "gac.consent" };
 
+let visitors = 1;
+
 /** Another visitor comes, who has not been asked. */
-export const forgetConsent = () => Object.values(KEYS).forEach((key) => writeKept(key, false));
+export function forgetConsent() {
+  visitors += 1;
+  for (const key of Object.values(KEYS)) writeKept(key, false);
+}
 
 /** The Arena's box. `asked`: "off", or what it is about: "kept" or "published". */
 export function keepConsent(box, asked) {
@@ -25,9 +30,10 @@ export function keepConsent(box, asked) {
 export function start({ element, server }) {
   const box = element.querySelector("input"), read = () => { box.checked = readKept(KEYS.published, false); };
   const tell = async (before) => {
+    const visitor = visitors;
     const reply = await answerTo(server.set_consent({ key: visitorKey(), consents: box.checked }));
     if (reply.error) box.checked = before ?? box.checked; // nothing has changed there
-    writeKept(KEYS.published, box.checked);
+    if (visitor === visitors) writeKept(KEYS.published, box.checked);
   };
   box.addEventListener("change", async () => {
     await tell(!box.checked);
