@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -16,7 +17,7 @@ from weakref import WeakValueDictionary
 from gradio.queueing import Event
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gac_app.server.limits.bodies import (
     RefusedError,
@@ -38,6 +39,8 @@ EVENTS_PER_VISITOR = 4  # queued or running at once
 ABANDONED_S = 1.5  # an event goes on so long after its last listener has left, and until the next sweep
 FIRST_LISTENER_S = 15.0  # so long it waits for its first, without computing anything; ABANDONED_S where room is short
 SWEEP_S = 0.5
+CLOSING_S = 0.1  # from the end of a session's event stream until its page is sure to know
+_END_OF_STREAM = b'data: {"msg":"close_stream"'
 
 
 class Admission:
@@ -148,7 +151,7 @@ class EventMiddleware:
             state = {**scope.get("state", {}), HAS_LISTENER: partial(has_listener, session)}
             async with self._admission.joining(session.caller):
                 await self._admission.make_room(session.caller)
-                await self.app({**scope, "state": state}, replaying(body, receive), send)
+                await self.app({**scope, "state": state}, replaying(body, receive), _after_end(session, send))
         elif scope["method"] == "GET" and route in STREAMS and rest != "status":
             await self._pass_stream(scope, receive, send)
         else:
@@ -194,9 +197,30 @@ class EventMiddleware:
             raise RefusedError(404, "There is no such session.")
         admission.sessions.open_stream(session, listens=listens)
         try:
-            await self.app(scope, receive, send)
+            await self.app(scope, receive, _noting_end(session, send) if listens else send)
         finally:
             admission.sessions.close_stream(session, listens=listens)
+
+
+def _noting_end(session: Session, send: Send) -> Send:
+    async def noting(message: Message) -> None:
+        if message.get("body", b"").startswith(_END_OF_STREAM):
+            session.ended_at = time.monotonic()
+        await send(message)
+
+    return noting
+
+
+def _after_end(session: Session, send: Send) -> Send:
+    """A `send` for the reply to an event. Gradio's script opens a stream at the reply, unless it believes that one is
+    open: where the reply overtook the last stream's end, it would listen to nothing, for ever.
+    """
+
+    async def waiting(message: Message) -> None:
+        await asyncio.sleep(session.ended_at + CLOSING_S - time.monotonic())
+        await send(message)
+
+    return waiting
 
 
 def _with_cookie(scope: Scope, send: Send) -> Send:

@@ -28,6 +28,7 @@ class Session:
         num_streams: open streams of any kind.
         num_listeners: event streams among them.
         used_at, listened_at: times of the last use and the last listener; monotonic.
+        ended_at: when Gradio last ended its event stream, all events being over; monotonic.
         heard: set while there is a listener; for events that wait for the first one.
     """
 
@@ -37,6 +38,7 @@ class Session:
     listened_at: float
     num_streams: int = 0
     num_listeners: int = 0
+    ended_at: float = 0.0
     heard: asyncio.Event = field(default_factory=asyncio.Event)
 
     def wake(self) -> None:

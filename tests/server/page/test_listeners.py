@@ -142,3 +142,16 @@ async def test_a_visitor_has_few_runs_at_a_time(service: RunService, url: str) -
         assert sorted(answer.status_code for answer in answers) == [200] * 4 + [429] * 4
         assert all("retry-after" in answer.headers for answer in answers if answer.status_code == 429)
         assert (await other.join()).status_code == 200
+
+
+async def test_a_reply_does_not_overtake_the_end_of_a_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gradio's script would then take the ended stream for one that goes on, and open none."""
+    monkeypatch.setattr(events, "CLOSING_S", 2.0)
+    service = planted_service(tmp_path, PlantedEnsemble())
+    with served(create_host(service, service.config)) as url:
+        async with Visitor(url, Page.of(url)) as visitor:
+            await visitor.first_token_s()
+            start = time.monotonic()
+            assert (await visitor.join()).status_code == 200
+            assert time.monotonic() - start > 1.5
+            assert [message["msg"] async for message in visitor.messages()][-1] == "close_stream"
