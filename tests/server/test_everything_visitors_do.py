@@ -75,6 +75,7 @@ class One:
     shares_turns: bool = False
     page: Future[str] | None = None
     has_no_end: bool = False  # would go on as long if it were asked again
+    is_unanswered: bool = False  # killed, so that no model reads it before a later turn
 
     @property
     def part(self) -> str:
@@ -366,7 +367,7 @@ class Visitors(RuleBasedStateMachine):
         folder = self.site.copied() if is_killed else self.site.folder
         self.site.close()
         for run in self.live():
-            run.page = None
+            run.page, run.is_unanswered = None, is_killed
         self.site = Site(folder, self.consents)
         self.look()
 
@@ -461,7 +462,8 @@ class Visitors(RuleBasedStateMachine):
                 assert self.refused(1 - run.owner, BOARD, "read_turns", run=run.id)
 
     def exports_have_what_is_there(self) -> None:
-        there = {one.id: {one.word, *one.before} for one in (*self.runs, *self.battles)}
+        unanswered = {run.word for run in self.runs if run.is_unanswered}
+        there = {one.id: {one.word, *(one.before - unanswered)} for one in (*self.runs, *self.battles)}
         lines = [json.loads(line) for line in self.site.exports.lines()]
         ids = {line.get("battle_id") or line["run_id"]: line for line in lines}
         assert ids.keys() <= there.keys()
@@ -557,4 +559,7 @@ def the_day_of(day: Visitors) -> None:
     day.battle(0, True)
     day.judge(len(day.battles) - 1, "tie", False)
     day.delete_all(0)
+    day.ask_for_long(1)
+    day.restart(True)
+    day.ask_next(len(day.over()) - 1)  # after a turn without an answer
     day.each_visitor_has_their_own()
