@@ -45,7 +45,6 @@ class Heartbeat(Worker):
         self.server_id = uuid.uuid4().hex
         self._engine = engine
         self._last: dict[str, tuple[datetime, float]] = {}  # server -> its last report, and when this one first saw it
-        self._beaten_at = 0.0  # monotonic
         with storage_errors(engine):
             self._beat()
         super().__init__("gac-heartbeat", self._beat_again, (BEAT_S, BEAT_S), lambda: BEAT_S)
@@ -66,8 +65,8 @@ class Heartbeat(Worker):
         me = psutil.Process()
         own = Server(id=self.server_id, host=_host(), pid=me.pid, started_s=_started_s(me), seen_at=utc_now())
         with writing(self._engine) as session:
-            if time.monotonic() - self._beaten_at > SILENT_S:  # the database was away: it has heard of nobody
-                self._last = {}
+            if self._last and time.monotonic() - self._last[self.server_id][1] > SILENT_S:
+                self._last = {}  # the database was away: nobody could be heard of
             session.merge(own)
             session.flush()
             servers = session.scalars(select(Server)).all()
@@ -75,7 +74,6 @@ class Heartbeat(Worker):
             dead = [server.id for server in servers if self._is_dead(server)]
             session.execute(delete(Server).where(Server.id.in_(dead)))
             _interrupt_stale(session)
-        self._beaten_at = time.monotonic()
 
     def _last_of(self, server: Server) -> tuple[datetime, float]:
         last = self._last.get(server.id)
