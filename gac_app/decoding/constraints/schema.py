@@ -34,8 +34,8 @@ _MAX_STATES = 20_000  # of an answer's lexer, 1 to 2 kB each
 _MAX_JOINED = 12  # different patterns that one value may have to match: each doubles time and memory
 _MAX_REMAINDERS = 20_000  # of `multipleOf`, each a state
 _CHOOSES = {"$ref", "anyOf", "oneOf"}
-_HOLDS = {"pattern", "format", "multipleOf", "items", "prefixItems"}
-_HOLDS |= {"properties", "patternProperties", "additionalProperties"}
+_OF_OBJECTS = {"properties", "patternProperties", "additionalProperties"}
+_HOLDS = {"pattern", "format", "multipleOf", "items", "prefixItems"} | _OF_OBJECTS
 _TOO_COMPLEX = "is too complex"
 _LIMIT = re.compile(r"\bmax\b|limit|fuel|TooComplex")  # in messages of llguidance
 # Between JSON's parts. Without an end to it, a small model may write nothing else.
@@ -183,14 +183,19 @@ def _takes_minutes(schema: Mapping[str, Any]) -> bool:
     """Whether it may take llguidance minutes and gigabytes to compile. Counts in all of the schema, wherever a `$ref`
     leads.
     """
-    nodes, num_joined = list(_objects(schema)), 0
-    for node in nodes:
-        parts = [*node.keys() & _CHOOSES, *(node["allOf"] if isinstance(node.get("allOf"), list) else ())]
-        num_joined += len(parts) + bool(parts and node.keys() & _HOLDS) > 1
+    nodes = list(_objects(schema))
+    has_joined = any(map(_joins, nodes))
     patterns = {pattern for node in nodes if isinstance(pattern := node.get("pattern"), str)}
     multiples = {_num_remainders(one) for node in nodes if type(one := node.get("multipleOf")) in (int, float)}
-    num_remainders = math.prod(multiples) if num_joined else sum(multiples)
-    return num_remainders > _MAX_REMAINDERS or bool(num_joined and len(patterns) > _MAX_JOINED)
+    num_remainders = math.prod(multiples) if has_joined else sum(multiples)
+    return num_remainders > _MAX_REMAINDERS or (has_joined and len(patterns) > _MAX_JOINED)
+
+
+def _joins(node: Mapping[str, Any]) -> bool:
+    """Whether a value has to match several parts of it at once."""
+    all_of = node.get("allOf")
+    num_parts = len(node.keys() & _CHOOSES) + (len(all_of) if isinstance(all_of, list) else 0)
+    return num_parts > 1 or (num_parts == 1 and not _HOLDS.isdisjoint(node))
 
 
 def _objects(value: Any) -> Iterator[Mapping[str, Any]]:
