@@ -4,7 +4,6 @@ removed once they are not used any more. The time of a directory's lock is that 
 
 from __future__ import annotations
 
-import contextlib
 import glob
 import hashlib
 import json
@@ -13,6 +12,7 @@ import shutil
 import time
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from filelock import FileLock
@@ -67,7 +67,7 @@ def kept(source: Path, folder: Path, format_number: int, *facts: object) -> Path
     target = _target(source, folder, format_number, *facts)
     if not _is_whole(target):
         return None
-    with contextlib.suppress(OSError):  # a read-only cache
+    with suppress(OSError):  # a read-only cache
         _lock_of(target).touch()
     return target
 

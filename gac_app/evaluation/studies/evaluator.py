@@ -135,9 +135,9 @@ class Evaluator:
 
     def _cache(self, system: System) -> ResultCache:
         if system not in self._caches:
-            made_by = self.ensemble.config, self.ensemble.engines
-            path = self._folder and result_cache_path(
-                self._folder, *made_by, self.task, system, self.questions, self._parallel
+            ensemble, folder = self.ensemble, self._folder
+            path = folder and result_cache_path(
+                folder, ensemble.config, ensemble.engines, self.task, system, self.questions, self._parallel
             )
             if path and self._fresh:
                 path.unlink(missing_ok=True)
