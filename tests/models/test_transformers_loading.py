@@ -240,9 +240,14 @@ def test_a_model_with_a_running_state_is_refused(llama: TransformersModel) -> No
         TransformersModel("tiny", llama._model, None)
 
 
-def test_a_closed_model_lets_go_of_its_weights(llama: TransformersModel) -> None:
-    logits_after(llama, [5, 6])
+def test_what_is_freed_or_closed_gives_its_memory_back(llama: TransformersModel) -> None:
+    sequence = llama.new_sequence()
+    llama.read([after(sequence, [5, 6])])
     weights = weakref.ref(llama._model.get_input_embeddings().weight)
+    cache = weakref.ref(llama._caches[sequence.slot])
+    llama.free(sequence)
+    gc.collect()
+    assert cache() is None
     llama.close()
     gc.collect()
     assert weights() is None
