@@ -41,7 +41,7 @@ def test_the_panel_has_a_named_button_and_closed_no_focus(serve: Server, open_pa
 def test_fields_follow_what_is_chosen(serve: Server, open_page: Opener) -> None:
     page = open_page(serve())
     page.open_settings()
-    assert page.page.locator("#gac-set-seed").is_hidden(), "only what acts is there"
+    page.page.locator("#gac-set-seed").wait_for(state="hidden")  # only what acts is there
     page.fill("#gac-set-temperature", "0.7", then="#gac-set-seed")
     output = "output[for=gac-set-threshold]"
     assert page.text(output) == "50 %"

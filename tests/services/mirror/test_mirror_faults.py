@@ -92,8 +92,8 @@ def test_an_erasure_that_is_cut_off_is_finished(tmp_path: Path, monkeypatch: pyt
                 raise OSError("killed")
             return done
 
-    def open_cut(file: Path, mode: str) -> Any:
-        return Cut(file, "r+") if mode == "r+b" else open_it(file, mode)
+    def open_cut(file: Path, mode: str = "r", **more: Any) -> Any:
+        return Cut(file, "r+") if mode == "r+b" else open_it(file, mode, **more)
 
     for cut in range(1, 2 * len(line), 17):
         path.write_text(line + other)
