@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
@@ -22,7 +23,7 @@ from gac_app.decoding.trace.events import FinishedEvent, FinishReason, StepTrace
 from gac_app.decoding.view import ViewMember
 from gac_app.member_config import MemberConfig
 from gac_app.models.base import Model
-from gac_app.models.random_model import RandomModel
+from gac_app.models.random_model import RandomModel, make_vocabulary
 from gac_app.vocab.mapping import VocabMapping
 from gac_app.vocab.union import UnionVocabulary
 from tests.decoding.answers import EVERY_STEP, LETTERS, decoded
@@ -133,12 +134,13 @@ def test_bounds_hold_what_they_bound(seed: int, num: int, weight: float) -> None
 @FEW
 @given(seed=st.integers(0, 99), num=st.integers(1, 12), keeps_control=st.booleans(), control=st.floats(0, 6))
 @example(0, 1, False, 2.0)  # it is not told
+@example(0, 9, False, 6.0)  # it is, as are both tokens that end an answer
 def test_bounds_hold_beside_control_tokens(seed: int, num: int, keeps_control: bool, control: float) -> None:
-    model = RandomModel("m", seed)
-    union = UnionVocabulary.build([model.vocabulary])
-    mapping = VocabMapping(model.vocabulary, union, keeps_control=keeps_control)
-    logits_V = model._logits_V([1, 2])
-    logits_V[257] = control
+    vocabulary = replace(make_vocabulary(seed), end_ids=frozenset({0, 256}))
+    union = UnionVocabulary.build([vocabulary])
+    mapping = VocabMapping(vocabulary, union, keeps_control=keeps_control)
+    logits_V = RandomModel("m", seed, vocabulary=vocabulary)._logits_V([1, 2])
+    logits_V[[0, 256, 257]] = control
     low_U, high_U = (found := told_of(logits_V, mapping, num, Teller())).bounds_U
     exact_U = mapping.project(logits_V.unsqueeze(0))[0]
     assert bool((low_U <= exact_U + 1e-6).all() and (exact_U <= high_U + 1e-6).all())
