@@ -28,7 +28,7 @@ from gac_app.vocab.mapping import VocabMapping
 from gac_app.vocab.tokens import MemberVocabulary
 from gac_app.vocab.union import UnionVocabulary
 
-WAIT_S = 60.0  # for what must come; a test that waits this long fails
+WAIT_S = 180.0  # for what must come, such as a start on a busy machine; a test that waits this long fails
 SOON_S = 20.0  # for what must not wait for something that never comes, on a machine that stalls
 
 

@@ -34,7 +34,7 @@ ARGS = [
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
 CALLS = "**/component_server/"  # what the page asks of the server
-WAIT_MS = 60_000  # for what must come: on a busy machine it is late
+WAIT_MS = 120_000  # for what must come: on a busy machine it is late
 WINDOW = {"width": 1280, "height": 900}
 HAS_SETTLED = """scheme => document.body.classList.contains('dark') === (scheme === 'dark')
   && !document.getAnimations().some((animation) => animation instanceof CSSTransition)"""

@@ -24,6 +24,7 @@ import yaml
 from gac_app.config import Config
 from gac_app.decoding.trace import FinishedEvent
 from gac_app.loading import load_ensemble
+from tests.fakes import WAIT_S
 from tests.server.fake_provider import USER, Provider, provided
 from tests.server.site import ROOT, Tab, free_port, process_of
 from tests.services import house
@@ -31,7 +32,6 @@ from tests.services.mirror.test_mirror import lines
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
 
-WAIT_S = 180.0  # a start takes long on a busy machine
 until = partial(house.until, within_s=WAIT_S)
 HOST, KEY = "me-gac.hf.space", "c" * 64
 STRANGER = "e" * 64  # the key of a visitor who never signs in
