@@ -27,12 +27,11 @@ from gac_app.loading import load_ensemble
 from tests.fakes import WAIT_S
 from tests.server.fake_provider import USER, Provider, provided
 from tests.server.site import ROOT, Tab, free_port, process_of
-from tests.services import house
+from tests.services.house import until
 from tests.services.mirror.test_mirror import lines
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
 
-until = partial(house.until, within_s=WAIT_S)
 HOST, KEY = "me-gac.hf.space", "c" * 64
 STRANGER = "e" * 64  # the key of a visitor who never signs in
 CONFIG = """
