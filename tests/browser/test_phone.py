@@ -15,6 +15,8 @@ pytestmark = pytest.mark.browser
 PHONE = {"width": 390, "height": 844}
 LINES = """selector => [...document.querySelectorAll(selector)].filter((part) => part.checkVisibility())
   .map((part) => Math.round(part.getBoundingClientRect().top))"""
+IS_SEEN = """() => { const { activeElement: part } = document, dock = document.querySelector('#gac-dock');
+  return dock.contains(part) || part.getBoundingClientRect().top < dock.getBoundingClientRect().top; }"""
 SIGNS = """() => { const list = document.querySelector('.gac-empty ul'), found = new Set();
   for (let width = 120; width <= 340; width += 5) {
     list.style.width = `${width}px`;
@@ -75,9 +77,10 @@ def test_an_arena_answer_stays_in_its_card(serve_arena: Server, open_page: Opene
 
 
 def test_a_long_answer_begins_at_its_beginning_and_has_room(serve: Server, open_page: Opener) -> None:
-    """Opened again, and branched; earlier turns are cut and not scrolled."""
+    """Opened again, and branched; earlier turns are cut and not scrolled; the box covers no focus."""
     page = open_page(serve(PlantedEnsemble(pieces=LONG)), viewport=PHONE)
     page.ask("hello " * 20)
+    assert page.page.eval_on_selector(".gac-asked h2", "h2 => h2.scrollWidth <= h2.clientWidth"), "where nobody can tap"
     page.ask("again")
     page.page.reload()
     page.wait_for_tokens(len(LONG))
@@ -89,6 +92,11 @@ def test_a_long_answer_begins_at_its_beginning_and_has_room(serve: Server, open_
     page.wait_for_end()
     [(_, top, _, bottom)] = boxes(page, ".gac-ensemble .gac-body")
     assert bottom - top >= 110
+    page.page.set_viewport_size({"width": 320, "height": 256})
+    page.page.focus(".gac-header .gac-skip")
+    for _ in range(16):
+        page.page.keyboard.press("Tab")
+        assert page.page.evaluate(IS_SEEN), page.page.evaluate("document.activeElement.outerHTML")
 
 
 def test_other_settings_leave_the_prompt_its_line(serve: Server, open_page: Opener) -> None:

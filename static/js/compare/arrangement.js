@@ -16,12 +16,14 @@ export class Arrangement {
 
   /** Give the columns the room between what stands above them and what is docked below. */
   fit() {
+    const below = document.querySelector("#gac-dock")?.offsetHeight ?? 0;
+    document.documentElement.style.setProperty("--docked", `${below}px`);
     if (!this.board.offsetParent) return;
     const tab = document.querySelector("#gac-compare");
     tab?.style.setProperty("--above", `${Math.ceil(tab.getBoundingClientRect().top + scrollY)}px`);
     if (NARROW.matches || !this.columns.offsetParent) return;
     const top = this.columns.getBoundingClientRect().top + scrollY;
-    const below = document.querySelector("#gac-dock")?.offsetHeight ?? 0, votes = this.board.querySelector(".gac-votes").offsetHeight;
+    const votes = this.board.querySelector(".gac-votes").offsetHeight;
     this.board.style.setProperty("--stage", `${Math.max(MIN_STAGE, Math.floor(innerHeight - top - below - votes - AIR))}px`);
   }
 
