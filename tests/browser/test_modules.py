@@ -154,6 +154,18 @@ CHANGED = """async (address) => {
 }"""
 
 
+FOCUSED = """async (address) => {
+  const { TokenText } = await import(`${address}/answer/tokens.js`);
+  const { Painter } = await import(`${address}/answer/painter.js`);
+  const tokens = new TokenText("a", new Painter(), true, { onHint() {} });
+  document.body.append(tokens.frame);
+  tokens.root.focus();
+  tokens.append({ index: 0, text: "a", prob: 1 });
+  tokens.flush();
+  tokens.frame.remove();
+  return tokens.cursor;
+}"""
+
 CONSENT = """async (address) => {
   const { forgetConsent, start } = await import(`${address}/page/consent.js`), told = [], replies = [];
   const { keptText } = await import(`${address}/page/browser.js`), box = document.createElement("input");
@@ -195,6 +207,7 @@ def test_modules_do_alone_what_they_are_for(serve: Server, open_page: Opener) ->
     assert never
     assert not lost, "a gate that was lost did not write the whole answer"
     told = [[{"a": 0.5, "b": 0.25}], {"a": 0.75, "b": 0.25}]
+    assert page.page.evaluate(FOCUSED, address) == 0, "who waits in an answer for its first word stands on it"
     assert page.page.evaluate(WEIGHTS, address) == told, "the defaults stay what they are"
     assert page.page.evaluate(CONSENT, address) == ["true", "false"], "a late reply ticks no other visitor's box"
     days = ["2026-03-28T23", "2026-03-29T22", "2026-10-25T23"]

@@ -52,7 +52,11 @@ def test_tokens_votes_and_the_prompt_by_keyboard(serve: Server, open_page: Opene
     assert page.page.locator(".gac-draft").count() == 0
     keys(page, "Escape", "Home", "ArrowRight", "ArrowRight", "n")  # from where the keyboard is
     wait_for_token(page, 5)
+    page.page.wait_for_selector(".gac-spoken:text-matches('^Token 5 ')", state="attached")
+    keys(page, "Enter")
+    assert page.page.evaluate("Boolean(document.activeElement.closest('.gac-inspector'))")
     keys(page, "Escape")
+    assert page.page.get_attribute(".gac-of-gate button", "aria-description").startswith("The gate is one member")
     page.page.focus("#gac-prompt textarea")
     page.page.keyboard.type("1n0x")
     assert page.page.input_value("#gac-prompt textarea") == "1n0x", "keys are text where somebody types"

@@ -15,7 +15,7 @@ export class Chosen {
     Object.assign(this, { root, tokensOf, onSelect, painter: new Painter(), tip: theTip(), place: null });
     this.part = (name) => root.querySelector(`.gac-${name}`);
     this.inspector = new Inspector(this.part("inspector"), fetchStep, {
-      onBranch, onMove: (step) => this.goTo(this.place.index + step), onChoose: (index) => this.goTo(index), onClose: () => this.close(), onShown: () => this.placeBeside(),
+      onBranch, onMove: (step) => this.goTo(this.place.index + step), onChoose: (index) => this.goTo(index), onClose: () => this.close(), onShown: () => this.shown(),
     });
   }
 
@@ -35,7 +35,7 @@ export class Chosen {
   actions(stream, run) {
     return {
       onVisit: (index) => { if (this.inspector.isOpen) this.inspect(stream, index, true); },
-      onInspect: (index) => this.inspect(stream, index),
+      onInspect: (index) => (this.place?.stream === stream && this.place.index === index ? this.part("inspector").querySelector("button")?.focus() : this.inspect(stream, index)),
       onHint: (index, rect, isSpoken) => {
         if (index === null) return this.tip.hide();
         const text = hintOf(stream, index, run, this.tokensOf(stream).partsOf(index).length);
@@ -47,12 +47,18 @@ export class Chosen {
 
   inspect(stream, index, isLater = false) {
     if (this.place) this.tokensOf(this.place.stream).select(null);
-    this.place = { stream, index };
+    Object.assign(this, { place: { stream, index }, isLater });
     const tokens = this.tokensOf(stream);
     tokens.select(index);
     this.tip.hide();
     this.onSelect(stream, index);
     this.inspector.show(stream, index, tokens.partsOf(index), isLater);
+  }
+
+  /** The arrow keys' own line has been read out already. */
+  shown() {
+    this.placeBeside();
+    if (!this.isLater) this.part("spoken").textContent = this.inspector.words;
   }
 
   /** The panel stands beside the card that it explains, which keeps the chosen token in sight; on narrow screens it is a sheet. */

@@ -24,6 +24,11 @@ export class Inspector {
     return this.at !== null;
   }
 
+  /** Which token it is, and why it stands there. */
+  get words() {
+    return [...this.root.querySelectorAll("h3, .gac-chosen, .gac-verdict, .is-error")].map((part) => part.innerText).join(" ");
+  }
+
   clear(run) {
     Object.assign(this, { run, cache: new Map() }); // a reply that comes late goes into the former run's
     this.close();

@@ -66,6 +66,7 @@ export class TokenText {
     for (const mark of this.changed) this.showBreak(mark);
     this.overlay.place(Math.min(from, ...Array.from(this.changed, (mark) => mark.start)));
     this.changed.clear();
+    if (!this.current && document.activeElement === this.root) this.visit(this.marks.all[0]);
     if (this.text.isBehind) requestAnimationFrame(() => this.flush());
     else if (this.ending) this.showEnd();
   }

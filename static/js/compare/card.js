@@ -5,7 +5,7 @@ import { TokenText } from "../answer/tokens.js";
 import { copyBy } from "../page/browser.js";
 import { following, h, memberName, menu } from "../page/elements.js";
 import { number, percent, seconds } from "../page/numbers.js";
-import { said, t } from "../page/words.js";
+import { said, t, term } from "../page/words.js";
 import { noticeOf } from "../settings/facts.js";
 
 const isCut = ({ reason, detail }) => reason === "length" && !detail;
@@ -110,7 +110,7 @@ export class MemberCard extends Card {
     stream.name = run.members[stream.member];
     super(stream, stream.name, painter, actions);
     if (stream.name === run.gate && run.mode !== "every-step" && run.streams.includes("ensemble")) {
-      this.subline.prepend(h("span", { class: "gac-small gac-of-gate", "data-term": "gate", text: t("member.gate") }));
+      this.subline.prepend(h("span", { class: "gac-small gac-of-gate" }, term("gate", t("member.gate"))));
     }
     addFork(this, actions, t("card.differs"));
     const notice = noticeOf(stream.name);

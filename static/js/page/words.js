@@ -83,5 +83,5 @@ function localNumber(digits) {
 /** The same with short names of members. */
 export const saidShort = (what) => shortNames(said(what));
 
-/** A word that explains itself: glossary.js has the lines. */
-const term = (name, text) => h("button", { type: "button", class: "gac-term", "data-term": name, text });
+/** A word that explains itself by a line of the keys "glossary...". */
+export const term = (name, text) => h("button", { type: "button", class: "gac-term", "data-term": name, "aria-description": t(`glossary.${name}`), text });
