@@ -40,6 +40,7 @@ MOVING = """() => [...document.querySelectorAll('*')].filter((part) => [null, ':
   return isAnimated || lasts(style.transitionDuration) || style.scrollBehavior === 'smooth';
 })).map((part) => part.outerHTML.slice(0, 90))"""
 
+GROUNDS_OF = "(parts) => [...document.querySelectorAll(parts)].map((part) => getComputedStyle(part).backgroundColor)"
 IS_DARK = "document.body.classList.contains('dark')"
 
 
@@ -53,7 +54,10 @@ def test_the_theme_is_there_without_a_flash(serve: Server, open_page: Opener, sy
     click(page, ".gac-details summary", then=".gac-figures dd")
     plot = "document.querySelector('.gac-plot canvas').toDataURL()"
     drawn = page.evaluate(plot)
-    page.emulate_media(color_scheme=chosen)  # type: ignore[arg-type]
+    page.emulate_media(forced_colors="active")
+    changed, asked, view, other = page.evaluate(GROUNDS_OF, ".gac-sample, .gac-views span")
+    assert asked != changed == view != other, "with few colours too"
+    page.emulate_media(color_scheme=chosen, forced_colors="none")  # type: ignore[arg-type]
     page.wait_for_function(f"{IS_DARK} === {str(chosen == 'dark').lower()}")
     page.emulate_media(color_scheme=system)  # type: ignore[arg-type]
     page.select_option("select[name=theme]", chosen, force=True)

@@ -150,7 +150,9 @@ CHANGED = """async (address) => {
   const mark = { start: 0, end: 3, tokens: [{ change: 1 }] };
   const told = { gate: "a", others: ["b"], alone: [] };
   const never = (gate) => runVerdict({ ...changesIn({ text: "", all: [] }, [{ winner: 1 }], gate), ...told });
-  return [changesIn({ text: "ab，cd", all: [mark] }, []).changedWords, never(1), never(0)];
+  const { namesOf } = await import(`${address}/answer/painter.js`);
+  const { forced } = namesOf({ tokens: [{ change: 1, isForced: true, prob: 1 }] }, true);
+  return [changesIn({ text: "ab，cd", all: [mark] }, []).changedWords, never(1), never(0), forced];
 }"""
 
 
@@ -202,9 +204,10 @@ def test_modules_do_alone_what_they_are_for(serve: Server, open_page: Opener) ->
     assert page.page.evaluate(INSPECTED, address) == [2, "shown", stopped, "Took no part: a."]
     assert page.page.evaluate(REST, address) == ["left", [0, "a"], "stayed"], "what came late is of no other run"
     assert page.page.evaluate(LEFT, address) == ["a", "b", 2], "two runs that go on do not take turns"
-    [num_changed, never, lost] = page.page.evaluate(CHANGED, address)
+    [num_changed, never, lost, forced] = page.page.evaluate(CHANGED, address)
     assert num_changed == 1, "the word behind a changed one is not changed"
     assert never
+    assert forced is None, "soft ink cannot be read on its ground"
     assert not lost, "a gate that was lost did not write the whole answer"
     told = [[{"a": 0.5, "b": 0.25}], {"a": 0.75, "b": 0.25}]
     assert page.page.evaluate(FOCUSED, address) == 0, "who waits in an answer for its first word stands on it"

@@ -86,7 +86,7 @@ export function namesOf({ tokens }, isEnsemble) {
   return {
     changed: isChanged ? "gac-changed" : null,
     asked: isEnsemble && !isChanged && tokens.some((token) => token.isGated) ? "gac-asked" : null,
-    forced: tokens.some((token) => token.isForced) ? "gac-forced" : null,
+    forced: !isChanged && tokens.some((token) => token.isForced) ? "gac-forced" : null,
     doubt: doubt > 0 ? `gac-doubt-${doubt}` : null,
   };
 }
