@@ -37,7 +37,7 @@ def test_prompts_fill_a_table_with_votes_that_opens_in_compare(lab_site: Site, o
     totals = "2 prompts · 2 with different answers · Ensemble best: 1 · 1 without a vote"
     assert page.inner_text(".gac-batch-totals") == totals
     verdict = "For [0-2] of 2 prompts, the ensemble gave .+ alone. No better than .+; 1 vote cannot tell any difference"
-    page.wait_for_selector(f".gac-batch .gac-outcome:text-matches('{verdict}')")  # once all is stored
+    page.wait_for_selector(f".gac-outcome[role=status]:text-matches('{verdict}')")  # once all is stored
     failed = "[{ answers: [{ text: 'Par', reason: 'error' }, { text: 'Paris', reason: 'stop' }] }]"
     told = page.evaluate(f"gac['batch/totals'].verdictOf({failed}, ['Ensemble', 'a'])")
     assert told.startswith("For 0 of 1 prompt,"), "what failed is no answer"

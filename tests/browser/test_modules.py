@@ -168,6 +168,17 @@ FOCUSED = """async (address) => {
   return tokens.cursor;
 }"""
 
+SPOKEN = """async (address) => {
+  const { StatusLine } = await import(`${address}/compare/status.js`), [seen, spoken] = [{}, {}], told = [];
+  const line = new StatusLine(seen, spoken);
+  for (const [second, phase] of [[0, "Reading"], [1, "Writing"], [2, "Writing"], [9, "Writing"], [11, "Writing"]]) {
+    performance.now = () => 20_000 + 1000 * second;
+    line.show(`${phase} · ${second} s`);
+    told.push(parseInt(spoken.textContent.split("· ")[1]));
+  }
+  return [...told, seen.textContent];
+}"""
+
 CONSENT = """async (address) => {
   const { forgetConsent, start } = await import(`${address}/page/consent.js`), told = [], replies = [];
   const { keptText } = await import(`${address}/page/browser.js`), box = document.createElement("input");
@@ -211,6 +222,7 @@ def test_modules_do_alone_what_they_are_for(serve: Server, open_page: Opener) ->
     assert not lost, "a gate that was lost did not write the whole answer"
     told = [[{"a": 0.5, "b": 0.25}], {"a": 0.75, "b": 0.25}]
     assert page.page.evaluate(FOCUSED, address) == 0, "who waits in an answer for its first word stands on it"
+    assert page.page.evaluate(SPOKEN, address) == [0, 1, 1, 1, 11, "Writing · 11 s"], "numbers each ten seconds"
     assert page.page.evaluate(WEIGHTS, address) == told, "the defaults stay what they are"
     assert page.page.evaluate(CONSENT, address) == ["true", "false"], "a late reply ticks no other visitor's box"
     days = ["2026-03-28T23", "2026-03-29T22", "2026-10-25T23"]

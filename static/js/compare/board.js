@@ -35,7 +35,7 @@ export class Board {
       onChange: () => this.refresh(true),
     });
     this.pulse = new Pulse(() => this.reconnect());
-    this.status = new StatusLine(this.part("status"));
+    this.status = new StatusLine(this.part("status"), this.part("spoken"));
     this.arrangement = new Arrangement(root, this.part("columns"));
     this.part("views").replaceChildren(...viewChoices("gac-view", VIEWS, (view) => this.chosen.setView(view)));
     this.part("next").addEventListener("click", () => this.nextChange(1));

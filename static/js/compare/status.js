@@ -5,20 +5,25 @@ import { HAS_KEYS } from "../page/elements.js";
 import { number, seconds } from "../page/numbers.js";
 import { said, t } from "../page/words.js";
 
-export const STATUS_MS = 1000; // a screen reader hears the status line at most this often
+export const STATUS_MS = 1000; // the status line changes at most this often
+const SPOKEN_MS = 10_000; // a screen reader hears its numbers at most this often; phases at once
 export const STOP_TIMEOUT_MS = 8000; // how long a stopped run may take to say that it ended
 const SAVING_MS = 3000, SAVING_ATTEMPTS = 20; // longer than the server tries to store a run
 
 export class StatusLine {
-  constructor(root) {
-    Object.assign(this, { root, saidAt: 0 });
+  /** `spoken`: what is read out. */
+  constructor(root, spoken) {
+    Object.assign(this, { root, spoken, saidAt: 0, spokenAt: 0, phase: "" });
   }
 
   show(text, isNow) {
-    const now = performance.now();
+    const now = performance.now(), phase = text.split(/\d| · /u)[0];
     if (text === this.root.textContent || (!isNow && now - this.saidAt < STATUS_MS)) return;
     this.saidAt = now;
     this.root.textContent = text;
+    if (!isNow && phase === this.phase && now - this.spokenAt < SPOKEN_MS) return;
+    Object.assign(this, { phase, spokenAt: now });
+    this.spoken.textContent = text;
   }
 }
 
