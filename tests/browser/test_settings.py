@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Route
 
-from tests.browser.conftest import Opener, Server, Watched, reload
+from tests.browser.conftest import WINDOW, Opener, Server, Watched, reload
 from tests.ui.planted import PlantedEnsemble
 
 pytestmark = pytest.mark.browser
@@ -36,6 +36,15 @@ def test_the_panel_has_a_named_button_and_closed_no_focus(serve: Server, open_pa
     page.page.keyboard.press("Escape")
     assert not page.page.locator(".gac-settings").is_visible()
     assert page.page.evaluate("document.activeElement.className") == "gac-summary"
+    page.page.set_viewport_size(WINDOW)
+    for outside in ("textarea", ".submit-button"):  # seen beside the panel, and under it
+        button.click()
+        page.page.focus(f"#gac-prompt {outside}")
+        if outside == "textarea":
+            assert page.page.is_visible(".gac-settings")
+            page.page.keyboard.press("Escape")
+        assert page.page.is_hidden(".gac-settings")
+    assert page.page.evaluate("document.activeElement.matches('.submit-button')"), "it keeps the focus"
 
 
 def test_fields_follow_what_is_chosen(serve: Server, open_page: Opener) -> None:

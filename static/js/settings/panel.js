@@ -22,7 +22,12 @@ export class SettingsPanel {
     this.presets = new Presets(dialog.querySelector(".gac-presets"), this);
     dialog.querySelector(".gac-settings-groups").replaceChildren(...this.groups());
     dialog.querySelector("[data-act=close]").addEventListener("click", () => dialog.close());
-    dialog.addEventListener("close", () => this.opener?.focus());
+    dialog.addEventListener("close", () => document.activeElement === document.body && this.opener?.focus());
+    // It gives way to what has the focus and lies under it.
+    document.addEventListener("focusin", ({ target }) => {
+      if (dialog.open && !dialog.contains(target) && target.getBoundingClientRect().left >= dialog.getBoundingClientRect().left) dialog.close();
+    });
+    addEventListener("keydown", ({ key, target, defaultPrevented }) => key === "Escape" && !defaultPrevented && !target.closest("dialog") && dialog.close()); // after the inspector
     dialog.addEventListener("keydown", (event) => {
       if (event.key !== "Escape") return;
       event.stopPropagation(); // or it would close the inspector too
