@@ -11,6 +11,7 @@ from typer.testing import CliRunner, Result
 
 from gac_app import loading
 from gac_app.cli import app
+from gac_app.commands.options import load
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.trace.events import FinishedEvent, FinishReason
 from gac_app.errors import GacError, RequestError
@@ -102,7 +103,7 @@ def test_a_digest_is_printed_as_in_json(config: str) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    members_file(tmp_path, "settings: {max_new_tokens: 6}\n")
+    members_file(tmp_path, "settings: {max_new_tokens: 6, seed: 7}\n")
     (tmp_path / "prompts.csv").write_text("prompt,id\nOne?,1\nTwo?,2\n")
     return tmp_path
 
@@ -119,6 +120,7 @@ def test_a_table_or_a_line_a_prompt(folder: Path) -> None:
     assert list(lines[0]["answers"]) == ["Ensemble", "a", "b"]
     assert all(answer["text"] and not answer["error"] for line in lines for answer in line["answers"].values())
     assert "2 of 2 prompts" in done.stderr
+    assert load(folder / "members.yaml", seed=0, top_k=None).settings.seed == 0, "given, if not as an option"
     printed = call(folder, "-", stdin="One?\nTwo?")
     assert printed.exit_code == 0
     assert "Two?" in printed.stdout

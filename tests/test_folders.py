@@ -20,8 +20,9 @@ class Disk:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._contents, self._names = dict[int, bytes](), dict[Path, dict[str, int]]()
-        self._fsync = os.fsync
+        self._fsync, self._replace = os.fsync, os.replace
         monkeypatch.setattr(os, "fsync", self.sync)
+        monkeypatch.setattr(os, "replace", self.rename)
 
     def sync(self, opened: int) -> None:
         self._fsync(opened)
@@ -30,6 +31,10 @@ class Disk:
             self._names[path] = {file.name: file.stat().st_ino for file in path.iterdir()}
         else:
             self._contents[path.stat().st_ino] = path.read_bytes()
+
+    def rename(self, file: Path, target: Path) -> None:
+        assert file.stat().st_ino in self._contents, "the new name may come before what is not synced"
+        self._replace(file, target)
 
     def has(self, path: Path) -> bytes | None:
         return self._contents.get(self._names.get(path.parent, {}).get(path.name, 0))

@@ -47,6 +47,8 @@ def test_votes_between_two_newcomers_leave_the_others_rated() -> None:
     old = rows(("a", "b", 30), ("b", "a", 20), ("b", "c", 30), ("c", "b", 20))
     whole = board([*old, *rows(("d", "e", 1))], "abcde")
     assert (whole.problem, rated(whole)) == ("", "abc")
+    ahead = board([*old, *rows(("d", "a", 4))], "abcd")
+    assert [line.rank_low for line in ahead.standings] == [1, 1, 1, None], "without a rank, d takes none"
     assert [line.rating for line in whole.standings[:3]] == [line.rating for line in board(old).standings]
     assert rated(board([*old, *rows(("d", "e", 9))], "de")) == "de", "today's come first"
     assert rated(board([*old, *rows(("d", "e", 4))], "de")) == "abc", "once they have enough votes"

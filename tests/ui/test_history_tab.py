@@ -100,4 +100,5 @@ def test_prompts_from_the_form_to_the_votes(house: House) -> None:
     assert ask("batch_runs", runs=run["id"])["runs"][0]["outcome"] is None
     assert ask("vote_run", run=run["id"], outcome="member:c")["error"]
     assert ask("batch_runs", OTHER_KEY, runs=run["id"])["runs"][0]["is_gone"]
+    assert len(ask("batch_runs", runs=" ".join([run["id"]] * 20))["runs"]) == 20
     assert ask("batch_state", OTHER_KEY) == {"batch": None}

@@ -134,6 +134,12 @@ def test_a_visitor_starts_so_many_studies_within_an_hour(tmp_path: Path, monkeyp
         lab.cancel(key)
         until(lambda: lab.running is None)
 
+    lab.start(CAROL, "eval", "trivia", 4)
+    for _ in range(3):  # refused, and not counted
+        with pytest.raises(BusyError, match="Benchmark"):
+            lab.start(BOB, "eval", "trivia", 4)
+    lab.cancel(CAROL)
+    until(lambda: lab.running is None)
     for key in (ALICE, ALICE, BOB, CAROL, CAROL, CAROL):
         study(key)
     with pytest.raises(BusyError, match="2 studies were started from here within an hour"):

@@ -68,6 +68,11 @@ def test_a_battle_s_longest_line_counts(exported: list[str], other: Store) -> No
     shorter = [json.dumps({**battle, "judgements": battle["judgements"][:1]}) for battle in battles]
     assert imported(other, [*exported, *shorter]) == ImportResult(5, 0, 0, 0)
     assert list(Exports(other).lines()) == exported
+    vote, remark = battles[0]["judgements"]
+    ten = [{**vote, "id": 32 * "a"}, *({**remark, "id": 32 * str(at), "position": at} for at in range(1, 10))]
+    told = [json.dumps({**battles[0], "battle_id": "e" * 32, "judgements": ten[:num]}) for num in (10, 9)]
+    assert imported(other, told) == ImportResult(1, 0, 0, 0)
+    assert max(len(json.loads(line).get("judgements", "")) for line in Exports(other).lines()) == 10
 
 
 def test_what_goes_on_at_an_export_comes_by_the_next(house: House, other: Store) -> None:
@@ -128,3 +133,5 @@ def test_runs_come_before_their_branches_and_battles(arena: Arena, other: Store)
     assert [json.loads(line).get("parent_run_id") for line in lines] == [None, first.id, None]
     imported(other, lines[::-1])
     assert list(Exports(other).lines()) == lines
+    orphan = {**json.loads(lines[1]), "run_id": "e" * 32, "parent_run_id": "f" * 32}
+    assert imported(other, [json.dumps(orphan)]) == ImportResult(1, 0, 0, 0)
