@@ -95,9 +95,10 @@ def test_a_study_that_was_judged_is_not_judged_again(folder: Path) -> None:
         told = f"{seen} of 6 held-out questions of arc_challenge were judged with these members by study on 20"
         assert told in why_refused(folder)
     (folder / "study.yaml").write_text(STUDY)
-    for record in folder.glob("cache/**/judged/*.json"):  # of a version that listed no questions
-        record.write_text(json.dumps({**json.loads(record.read_text()), "questions": []}))
-    assert "6 of 6 held-out questions" in why_refused(folder)
+    for record in folder.glob("cache/**/judged/*.json"):  # of a version that listed no questions; never judged
+        kept = json.loads(record.read_text()) | {"questions": [], "study": "stuck"}
+        record.write_text(json.dumps({key: value for key, value in kept.items() if key != "judged_at"}))
+    assert "6 of 6 held-out questions of arc_challenge were opened with these members by stuck" in why_refused(folder)
 
 
 @pytest.mark.parametrize(("old", "new"), [("gate@0.5", "gate@0.7"), ("parallel: 1", "seed: 3"), ("brief", "kind")])
@@ -182,10 +183,14 @@ def test_a_question_that_stands_twice_is_refused(folder: Path) -> None:
     assert "again: asks what another question asks" in why_refused(folder)
 
 
-def test_a_prompt_that_fits_no_member_is_refused_at_first(folder: Path) -> None:
-    with (folder / "answers.jsonl").open("a") as file:
-        file.write("\n" + json.dumps({"id": "long", "question": "The sea " * 3000, "answers": ["white"]}))
-    assert "data: triviaqa, long: prompt: is " in why_refused(folder, "--plan")
+@pytest.mark.parametrize(("task", "kind", "given"), [
+    ("triviaqa", "answers", {"question": "The sea " * 3000, "answers": ["white"]}),
+    ("arc_challenge", "choices", {"question": "?", "choices": ["The sea " * 3000, "white"], "answer": 1}),
+])  # fmt: skip
+def test_what_fits_no_member_is_refused_at_first(task: str, kind: str, given: dict[str, Any], folder: Path) -> None:
+    with (folder / f"{kind}.jsonl").open("a") as file:
+        file.write("\n" + json.dumps({"id": "long", **given}))
+    assert f"data: {task}, long: prompt: is " in why_refused(folder, "--plan")
     assert not (folder / "study.register.json").exists()
 
 

@@ -85,9 +85,10 @@ class Register:
                 seen = asked if path == own else asked & set(kept.get("questions", ()))  # records of before list none
                 is_own = kept["digest"] == self._digest and kept["study"] == self._study
                 if seen and (not is_own or "judged_at" in kept):
+                    done = "judged" if "judged_at" in kept else "opened"
                     raise RequestError(
                         "study",
-                        f"{len(seen)} of {len(asked)} held-out questions of {part.task.name} were judged with these "
+                        f"{len(seen)} of {len(asked)} held-out questions of {part.task.name} were {done} with these "
                         f"members by {kept['study']} on {kept['opened_at'][:10]}; take questions that nobody has seen",
                     )
 

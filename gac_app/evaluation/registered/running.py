@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -88,7 +89,7 @@ class StudyRun:
         """Register the study, with the pace of each task: that of its first development question.
 
         Raises:
-            RequestError: a prompt is too long for a member, which could never answer it.
+            RequestError: a prompt, or a choice after it, is too long for a member, which could never answer it.
         """
         for part in self.parts:
             for question in (*part.development, *part.held_out):
@@ -211,9 +212,10 @@ class StudyRun:
 
 
 def _check_length(ensemble: Ensemble, task: Task, question: Question) -> None:
-    for name in ensemble.members:
+    after = task.continuations(question) if task.kind == "choice" else [""]
+    for name, text in product(ensemble.members, after):
         try:
-            ensemble.request(task.prompt(question), alone=name, raw=task.is_raw)
+            ensemble.request(task.prompt(question) + text, alone=name, raw=task.is_raw)
         except RequestError as error:
             raise RequestError("data", f"{task.name}, {question.id}: {error}") from None
 
