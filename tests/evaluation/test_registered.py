@@ -28,7 +28,7 @@ from gac_app.evaluation.registered.protocol import Part, parts_of
 from gac_app.models.hardware.devices import parse_devices
 from gac_app.models.hardware.placement import plan
 from gac_app.settings import Settings
-from tests.evaluation.conftest import killed_with
+from tests.evaluation.conftest import call, killed_with
 from tests.evaluation.fakes import FakeEnsemble
 from tests.fakes import config_of
 from tests.models import tiny
@@ -99,6 +99,12 @@ def test_a_study_that_was_judged_is_not_judged_again(folder: Path) -> None:
         kept = json.loads(record.read_text()) | {"questions": [], "study": "stuck"}
         record.write_text(json.dumps({key: value for key, value in kept.items() if key != "judged_at"}))
     assert "6 of 6 held-out questions of arc_challenge were opened with these members by stuck" in why_refused(folder)
+
+
+def test_held_out_questions_that_eval_asked_are_refused(folder: Path) -> None:
+    call(folder, "eval", "--systems", "alone:b", "--parallel", "1")
+    assert "6 of 6 held-out questions of arc_challenge were answered before" in why_refused(folder, "--plan")
+    assert not (folder / "study.register.json").exists()
 
 
 @pytest.mark.parametrize(("old", "new"), [("gate@0.5", "gate@0.7"), ("parallel: 1", "seed: 3"), ("brief", "kind")])

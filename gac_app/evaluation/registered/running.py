@@ -89,11 +89,13 @@ class StudyRun:
         """Register the study, with the pace of each task: that of its first development question.
 
         Raises:
-            RequestError: a prompt, or a choice after it, is too long for a member, which could never answer it.
+            RequestError: a prompt, or a choice after it, is too long for a member, which could never answer it; or
+                held-out questions were answered before.
         """
         for part in self.parts:
             for question in (*part.development, *part.held_out):
                 _check_length(ensemble, part.task, question)
+            self._refuse_answered(ensemble, part)
         seconds, steps = dict[str, float](), dict[str, float]()
         for part in self.parts:
             ask = self._evaluator(ensemble, part)
@@ -152,6 +154,16 @@ class StudyRun:
         compared = [compare(mine.is_right, other.is_right) for _, mine, other in found]
         adjusted = holm([comparison.p for comparison in compared])
         return [Paired(*named, c, p) for named, c, p in zip(found, compared, adjusted, strict=True)]
+
+    def _refuse_answered(self, ensemble: Ensemble, part: Part) -> None:
+        asks = [self._evaluator(ensemble, part, parallel) for parallel in (None, 1)]
+        systems = [*self.members, *self.grid, *self.rivals]
+        if seen := set().union(*(ask.kept(systems, part.held_out) for ask in asks)):
+            raise RequestError(
+                "study",
+                f"{len(seen)} of {len(part.held_out)} held-out questions of {part.task.name} were answered before by "
+                "systems of this study; take questions that nobody has seen",
+            )
 
     def _evaluator(self, ensemble: Ensemble, part: Part, parallel: int | None = None) -> Evaluator:
         parallel = parallel or self.protocol.parallel
