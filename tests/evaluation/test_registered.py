@@ -115,6 +115,23 @@ def test_a_study_that_was_changed_is_refused(old: str, new: str, folder: Path) -
     assert "have changed since it was registered on 20" in why_refused(folder)
 
 
+def test_weights_that_were_changed_are_refused(folder: Path) -> None:
+    (folder / "two.yaml").write_text("members: [{name: a, source: ./a.gguf}]")
+
+    def started(weights: str) -> StudyRun:
+        (folder / "a.gguf").write_text(weights)  # a copy, or others
+        return StudyRun(folder / "study.yaml", protocol, load_config(folder / "two.yaml"), folder)
+
+    protocol = read_protocol(folder / "study.yaml").model_copy(update={"rivals": ()})
+    started("weights").register.register({}, {})
+    assert not started("weights").register.is_new
+    with pytest.raises(RequestError, match="have changed since it was registered on 20"):
+        started("Weights")
+    record = folder / "study.register.json"
+    record.write_text(json.dumps({key: one for key, one in json.loads(record.read_text()).items() if key != "loaded"}))
+    assert not started("Weights").register.is_new, "an older version did not look"
+
+
 @pytest.mark.process
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="Windows has no SIGKILL")

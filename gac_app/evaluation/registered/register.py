@@ -14,7 +14,7 @@ from typing import Any
 from gac_app.config import Config
 from gac_app.errors import RequestError
 from gac_app.evaluation.registered.protocol import Part, Protocol
-from gac_app.evaluation.running import digest_of, facts_of_members, replace_file
+from gac_app.evaluation.running import code_and_weights, digest_of, facts_of_members, parse_system, replace_file
 from gac_app.evaluation.tasks import normalised
 
 
@@ -38,10 +38,16 @@ class Register:
         self._digest = digest_of(
             [settings, config.settings.model_dump(mode="json"), asked_first, _facts(config, parts)]
         )
-        if self._found and self._found["digest"] != self._digest:
+        systems = [*protocol.grid(config), *(parse_system(name, config) for name in protocol.rivals)]
+        self._loaded = digest_of(code_and_weights(config, systems))
+        was = (
+            self._found.get("digest", self._digest),
+            self._found.get("loaded", self._loaded),
+        )  # of before, none is kept
+        if was != (self._digest, self._loaded):
             raise RequestError(
                 "study",
-                f"{path}: the study, its members or its questions have changed since it was registered on "
+                f"{path}: the study, its members, rules or questions have changed since it was registered on "
                 f"{self.registered_on}; give a changed study a name of its own",
             )
 
@@ -69,6 +75,7 @@ class Register:
         self._found = {
             "registered_at": _now(),
             "digest": self._digest,
+            "loaded": self._loaded,
             "seconds_per_step": seconds_per_step,
             "steps_per_answer": steps_per_answer,
         }
