@@ -138,7 +138,13 @@ class History:
     ) -> list[ConversationSummary]:
         """A visitor's stored conversations with a run that matches."""
         owner_of(visitor_key)
+        self.adopt(visitor_key)
         return self._store.list_conversations(visitor_key, wanted, limit, offset)
+
+    def adopt(self, visitor_key: str) -> None:
+        """Give a visitor what the mirror has brought back of theirs."""
+        if self._mirror and self._store.has_imported(visitor_key):
+            settle(self._store.adopt(visitor_key))
 
     def name_conversation(self, visitor_key: str, conversation_id: str, name: str) -> None:
         """Name a conversation; a blank name removes its name."""

@@ -25,7 +25,6 @@ from gac_app.services.runs.recorder import Recorder
 from gac_app.services.runs.revisions import branched, compared, extended, regenerated, replacing
 from gac_app.services.runs.runner import Runner
 from gac_app.services.runs.views import ENSEMBLE, RunView, alone_in, is_over, member_stream
-from gac_app.services.settling import settle
 from gac_app.services.visitors import owner_of
 from gac_app.storage import RunStatus, Store, clean_text
 
@@ -87,8 +86,7 @@ class RunService:
             browser: in which they said so.
         """
         self.consents.set(visitor_key, consents, browser)
-        if self.mirror and self._store.has_imported(visitor_key):
-            settle(self._store.adopt(visitor_key))
+        self.history.adopt(visitor_key)
 
     def read_mirror(self) -> None:
         """Bring back what the mirror's files tell, in the background; called once the page is up."""

@@ -97,7 +97,7 @@ def test_the_mirror_is_read_once_the_page_is_up(tmp_path: Path) -> None:
     assert list(arena.store.battles.export()) == []
     arena.runs.read_mirror()
     settled(mirror)
-    arena.runs.set_consent(ALICE, True)
+    assert len(arena.runs.history.conversations(ALICE, HistoryFilter())) == 2, "of who came while it was read, too"
     assert [one.battle_id for one in arena.store.battles.export()] == [battle]
     assert arena.store.battles.load(ALICE, battle).judgements
     assert len(ended(arena.runs.start(ALICE, "And then?", SHORT, conversation)).turns) == 1
