@@ -197,6 +197,7 @@ class Mirror:
             if index.lacks(key, stamp):
                 self.changed(key)
         self._copy_again(one for one in index.with_earlier_turns if not index.places[one].is_battle)
+        self._place.discard_fetched()
         self.is_restored = True
 
     def _copy_again(self, run_ids: Iterable[str]) -> None:

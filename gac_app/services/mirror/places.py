@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import time
 from pathlib import Path
 from threading import Timer
@@ -56,6 +57,9 @@ class Place:
         self.prepare()
         return sorted(self.folder.glob(FILES))
 
+    def discard_fetched(self) -> None:
+        """Remove what `fetch` got from elsewhere: deletions would miss it."""
+
     def push(self) -> None:
         """Publish soon, where that is not at once: something important was appended."""
 
@@ -74,6 +78,7 @@ class DatasetPlace(Place):
 
     def __init__(self, dataset: str, folder: Path, every_minutes: float, api: HfApi | None = None) -> None:
         super().__init__(folder, "the mirror's dataset takes no commit")
+        self._fetched = folder.with_name(f"{folder.name}.read")  # a cache of the Hub's client
         self._dataset, self._every_minutes, self._api = dataset, every_minutes, api
         self._scheduler: CommitScheduler | None = None
         self._pushed_at = -PUSH_EVERY_S  # or to be pushed then
@@ -89,12 +94,16 @@ class DatasetPlace(Place):
         try:
             if self._scheduler is None:
                 self._scheduler = self._new_scheduler(api)
-            copy = Path(api.snapshot_download(self._dataset, repo_type="dataset", allow_patterns=FILES))
+            kind = {"repo_type": "dataset", "revision": api.dataset_info(self._dataset).sha}  # never an older copy
+            found = api.snapshot_download(self._dataset, **kind, allow_patterns=FILES, cache_dir=self._fetched)
         except Exception as error:  # the library passes on any error of its HTTP client
             raise OSError(f"{self._dataset}: {error}") from None
         # This machine's own files are at least as long as their copies.
-        files = {path.name: path for folder in (copy, self.folder) for path in folder.glob(FILES)}
+        files = {path.name: path for folder in (Path(found), self.folder) for path in folder.glob(FILES)}
         return [path for _, path in sorted(files.items())]
+
+    def discard_fetched(self) -> None:
+        shutil.rmtree(self._fetched, ignore_errors=True)
 
     def push(self) -> None:
         if self._scheduler and (now := time.monotonic()) >= self._pushed_at:
@@ -110,6 +119,7 @@ class DatasetPlace(Place):
             except TimeoutError:
                 logger.warning("the mirror's last lines were not committed before the process ended")
             self._scheduler.stop()
+        self.discard_fetched()
 
     def _new_scheduler(self, api: HfApi) -> CommitScheduler:
         from huggingface_hub import CommitScheduler

@@ -307,10 +307,14 @@ class Hub:
         self.folder.mkdir(exist_ok=True)
         return type("Url", (), {"repo_id": repo_id})
 
-    def snapshot_download(self, repo_id: str, **kind: Any) -> str:
+    def dataset_info(self, repo_id: str) -> Any:
         self._answer()
-        assert (repo_id, kind) == ("org/votes", {"repo_type": "dataset", "allow_patterns": FILES})
-        return str(self.folder)
+        return type("Info", (), {"sha": f"of {repo_id}"})
+
+    def snapshot_download(self, repo_id: str, *, cache_dir: Path, **kind: Any) -> str:
+        known = {"repo_type": "dataset", "revision": "of org/votes", "allow_patterns": FILES}
+        assert (repo_id, kind) == ("org/votes", known), "an older copy may be taken where no revision is named"
+        return shutil.copytree(self.folder, cache_dir / "snapshot", dirs_exist_ok=True)
 
     def create_commit(self, *, operations: list[Any], **_: Any) -> str:
         self._answer()
@@ -363,6 +367,7 @@ def test_a_dataset_gets_what_is_copied_and_gives_it_back(
         with opened(tmp_path, name, place(f"of {name}")) as (arena, mirror):
             settled(mirror)
             assert list(arena.store.battles.export()) == []
+            assert [path.name for path in (tmp_path / f"of {name}").iterdir()] == ["copy"], "deletions miss others"
 
 
 def test_a_commit_that_fails_goes_with_the_next(
