@@ -40,11 +40,8 @@ class Register:
         )
         systems = [*protocol.grid(config), *(parse_system(name, config) for name in protocol.rivals)]
         self._loaded = digest_of(code_and_weights(config, systems))
-        was = (
-            self._found.get("digest", self._digest),
-            self._found.get("loaded", self._loaded),
-        )  # of before, none is kept
-        if was != (self._digest, self._loaded):
+        known = {"loaded": self._loaded, **self._found}  # records of before have no "loaded"
+        if self._found and (known["digest"], known["loaded"]) != (self._digest, self._loaded):
             raise RequestError(
                 "study",
                 f"{path}: the study, its members, rules or questions have changed since it was registered on "
