@@ -391,6 +391,13 @@ def test_a_pass_that_fails_on_a_draft_is_made_again_without_it(failure: str, ali
     assert all(len(step.members) == 3 for step in steps)
 
 
+@pytest.mark.usefixtures("always_two")
+def test_who_fails_without_its_draft_too_is_dropped_once() -> None:
+    models = [FakeModel("a", seed=7, fault=Fault("raise", marker=b"sentence")), FakeModel("b", seed=8)]
+    steps = assert_same(ensemble_of(models, member=InlineMember), on_member_failure="drop", **IN_TURN)
+    assert {step.dropped for step in steps} == {(), ("a",)}
+
+
 # --- transformers
 
 

@@ -10,6 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import example, given
@@ -269,6 +270,9 @@ def test_of_what_was_scored_only_the_latest_is_kept(monkeypatch: pytest.MonkeyPa
     assert once("huge", 99) == "huge"
     assert once("a", 4) == "a"
     assert calls == ["a", "b", "c", "a", "huge", "a"]
+    with pytest.raises(KeyboardInterrupt):
+        read_texts.get_or_compute("interrupted", 4, Mock(side_effect=KeyboardInterrupt))
+    assert list(read_texts._reads) == ["a"], "who asks again would wait for ever"
 
 
 @pytest.mark.parametrize("fails", [False, True])

@@ -184,15 +184,18 @@ def test_nothing_is_kept_of_who_has_left(clock: Clock) -> None:
     assert queue.is_free_for(reads[0].sequence)
 
 
-def test_a_new_browser_starts_level_with_its_neighbours() -> None:
+def test_newcomers_start_level_with_their_neighbours() -> None:
+    """Though each sequence has had less than its browser and its address."""
     queue = FairQueue(Clock().monotonic)
-    old, new = read_of(MILL, "old"), read_of(MILL, "new")
-    queue.add(old)
-    queue.account([old], 5.0)
-    queue.add(new)
-    assert queue.in_order([old, new]) == [old, new]
-    queue.account([old], 0.1)
-    assert queue.in_order([old, new]) == [new, old]
+    *old, browser, address = reads = [read_of(*share) for share in [(MILL, "old")] * 2 + [(MILL, "new"), HOME]]
+    for read in old:
+        queue.add(read)
+    queue.account(old, 5.0)
+    for read in (browser, address):
+        queue.add(read)
+    assert queue.in_order(reads) == reads
+    queue.account(old, 0.1)
+    assert queue.in_order(reads) == [address, browser, *old]
 
 
 def test_a_pass_is_shared_and_a_newcomer_has_the_least() -> None:
