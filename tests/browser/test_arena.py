@@ -13,6 +13,7 @@ from playwright.sync_api import Error, Page, Route
 
 from tests.browser.conftest import Opener, Server, click, loading, press, refused, reload, to_tab
 from tests.browser.test_axe import all_findings, with_axe
+from tests.databases import locked
 from tests.ui.planted import PlantedEnsemble
 
 pytestmark = pytest.mark.browser
@@ -161,6 +162,25 @@ def test_an_early_vote_ends_both_and_tells_names(serve_arena: Server, open_page:
     for text in texts(page):
         assert "".join(LONG).startswith(f" {text.strip()}")
         assert "word3999" not in text
+
+
+# How long a vote is being stored until the page calls the database busy, in ms.
+PATIENCE = """() => { let voted = 0; window.patience = new Promise((tell) => {
+  const look = () => {
+    if (document.querySelector(".gac-arena-bar .gac-vote:disabled")) voted ||= performance.now();
+    if (document.querySelector(".gac-arena .gac-status").textContent.includes("busy")) tell(performance.now() - voted);
+  };
+  new MutationObserver(look).observe(document.querySelector(".gac-arena"), { subtree: true, childList: true }); }); }"""
+
+
+def test_only_a_slow_database_is_said_to_be_busy(serve_arena: Server, open_page: Opener, tmp_path: Path) -> None:
+    page = to_arena(open_page(serve_arena(PlantedEnsemble(SAID))).page)
+    ask_two(page)
+    page.evaluate(PATIENCE)
+    with locked(tmp_path / "runs.sqlite3"):
+        page.keyboard.press("1")
+        assert page.evaluate("window.patience") > 1000
+    page.wait_for_selector(".gac-arena-told:has-text('Your choice: Answer A')")
 
 
 # Nothing lies over a field, where it stands in the window.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sqlite3
+import json
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ from gac_app.models.sources import Progress
 from gac_app.services.members import MemberFact
 from gac_app.ui.compare.records import PIECE
 from tests.browser.conftest import CALLS, Opener, Server, Watched, reload, wait_for_start
+from tests.databases import locked
 from tests.ui.planted import ANSWER, PlantedEnsemble
 
 pytestmark = pytest.mark.browser
@@ -66,6 +67,37 @@ def test_tokens_votes_and_the_prompt_by_keyboard(serve: Server, open_page: Opene
     page.page.evaluate("document.querySelector('.gac-header .gac-skip').focus()")
     keys(page, "Enter")
     assert page.page.evaluate("document.activeElement.matches('#gac-prompt textarea')")
+
+
+RUN_ID = "gac['compare/compare'].board.then((board) => board.run.id)"
+IS_IDLE = "gac['compare/compare'].board.then((board) => !board.isBusy && !board.isLive)"
+UNDO, MORE, ITEM = ".gac-votes .gac-button", ".gac-asked summary", ".gac-asked .gac-keep-items button:text-is('{}')"
+HISTORY, RUN = "button[role=tab]:visible:text-is('History')", ".gac-runs summary"
+
+
+def test_the_focus_is_not_lost_with_what_had_it(serve: Server, open_page: Opener) -> None:
+    """Enter on each; the menu of a run deleted in History gives way to the next run's."""
+    page = open_page(serve())
+    page.ask("hello")
+    for pressed, focused in (
+        (".gac-vote >> nth=1", UNDO), (UNDO, ".gac-vote"),
+        (MORE, MORE), (ITEM.format("Compare two answers"), ".gac-diff button"), (".gac-diff button", MORE),
+        (MORE, MORE), (ITEM.format("Run again"), MORE), (".gac-ensemble .gac-keep summary", ".gac-ensemble summary"),
+        (".gac-ensemble .gac-keep-items button:text-is('Regenerate')", ".gac-ensemble .gac-keep summary"),
+        (HISTORY, HISTORY), (".gac-run-open", ".gac-asked h2"), (HISTORY, HISTORY), (RUN, RUN),
+        (".gac-runs [open] .gac-danger", ".gac-dialog button"), (".gac-dialog .gac-danger", RUN),
+    ):  # fmt: skip
+        run = page.page.evaluate(RUN_ID)
+        page.page.focus(pressed)
+        keys(page, "Enter")
+        if "Run again" in pressed or "Regenerate" in pressed:
+            page.page.wait_for_function(f"{RUN_ID}.then((run) => run !== {json.dumps(run)})")
+        page.page.wait_for_function(IS_IDLE)
+        page.page.locator(focused).and_(page.page.locator(":focus")).wait_for()
+        if focused == UNDO:
+            left = page.text(UNDO)
+            page.page.wait_for_timeout(1100)
+            assert page.text(UNDO) == left, "it waits"
 
 
 def test_a_branch_says_what_was_swapped_and_is_voted_on(serve: Server, open_page: Opener) -> None:
@@ -258,12 +290,9 @@ def test_a_server_that_is_gone_is_told_until_it_is_back(serve: Server, open_page
 
 def test_a_run_that_is_not_stored_says_so_until_it_is(serve: Server, open_page: Opener, tmp_path: Path) -> None:
     page = open_page(serve())
-    lock = sqlite3.connect(tmp_path / "runs.sqlite3", isolation_level=None)
-    lock.execute("BEGIN IMMEDIATE")
-    page.ask("hello")
-    page.page.wait_for_selector(".gac-status:has-text('not saved yet')")
-    lock.execute("ROLLBACK")
-    lock.close()
+    with locked(tmp_path / "runs.sqlite3"):
+        page.ask("hello")
+        page.page.wait_for_selector(".gac-status:has-text('not saved yet')")
     page.page.wait_for_selector(".gac-status:not(:has-text('not saved'))")
     page.click("role=tab[name=History]", then=".gac-run-prompt:text-is('hello')")
 

@@ -196,6 +196,8 @@ class Arena {
     if (before && (state.ballot < before.ballot || before.phase === "revealed")) return;
     if (!before && LIVE.includes(state.phase)) this.ask("seen_battle", { battle: state.id });
     this.state = state;
+    if (!state.is_saving) this.isSlow = false;
+    else if (!before?.is_saving) setTimeout(() => { this.isSlow = this.state?.is_saving; this.refresh(); }, SAVING_MS);
     for (const card of this.cards) card.show(state);
     this.votes.show(state);
     const isJudged = state.phase === "revealed";
@@ -234,7 +236,7 @@ class Arena {
   }
 
   words({ phase, place, message, is_saving: isSaving }) {
-    if (isSaving) return t("arena.saving");
+    if (isSaving) return this.isSlow ? t("arena.saving") : "";
     if (phase === "waiting") return place ? t("status.queue", { place }) : t("status.starting");
     return { answering: t("arena.answering"), answered: t(!message && this.isSame ? "arena.same" : "arena.answered"), revealed: this.told.hasTokens ? t("arena.told.tokens") : "" }[phase] ?? "";
   }

@@ -20,10 +20,7 @@ export class BattleVotes {
     const what = [state?.phase, state?.outcome, state?.may_vote, state?.ballot, state?.is_saving, said(state?.message)].join(" ");
     if (what === this.drawn) return;
     this.drawn = what;
-    const hadFocus = this.root.contains(document.activeElement);
     this.root.replaceChildren(...(state ? this.parts(state) : []));
-    // What was pressed may be gone: the focus stays where it was heard last.
-    if (hadFocus) this.focus();
   }
 
   /** Where the keys vote. */

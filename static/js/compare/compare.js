@@ -7,7 +7,7 @@ import { tell } from "../page/address.js";
 import { oncePerFrame, visitorKey } from "../page/browser.js";
 import { h, HAS_KEYS, shortName } from "../page/elements.js";
 import { allNotices, onFacts } from "../settings/facts.js";
-import { listenToSkips } from "../page/skip.js";
+import { keepFocus, listenToSkips } from "../page/skip.js";
 import { QUESTION } from "../settings/awaited.js";
 import { settings } from "../settings/settings.js";
 
@@ -27,6 +27,7 @@ export function start({ element, props, server, trigger, watch }) {
   listenToEnter(shown);
   listenToRun(shown);
   listenToSkips();
+  keepFocus();
   showNotices(element.querySelector(".gac-notices"));
   followAddress(shown);
   tellStarted(shown);

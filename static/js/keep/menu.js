@@ -5,7 +5,7 @@ import { openDiff } from "./diff.js";
 import { markdownOf, pageOf, pictureOf } from "./export.js";
 import { addressOf } from "../page/address.js";
 import { answerTo, copy, copyBy, download } from "../page/browser.js";
-import { h, menu } from "../page/elements.js";
+import { h, menu, shut } from "../page/elements.js";
 import { said, t } from "../page/words.js";
 
 export function keepMenu(board) {
@@ -23,11 +23,11 @@ export function keepMenu(board) {
     return act();
   });
   const isLinked = run.is_own && board.root.dataset.sharing === "on";
-  const other = (text, act) => h("button", { type: "button", class: "gac-icon", text, onclick: () => { kept.open = false; act(); } });
+  const other = (text, act) => h("button", { type: "button", class: "gac-icon", text, onclick: () => { shut(kept); act(); } });
   const ask = (event, fields) => board.ask(event, fields);
   const others = [run.is_own ? other(t("edit.prompt"), () => editPrompt(board.part("asked"), run, ask)) : null,
     run.is_own ? other(t("run-again"), () => ask("rerun", { run: run.id })) : null,
-    canCompare(run) ? other(t("others"), () => compareSettings(board.root, run, ask)) : null, atEnd(t("diff.compare"), () => { if (kept.open) openDiff(board); kept.open = false; })];
+    canCompare(run) ? other(t("others"), () => compareSettings(board.root, run, ask)) : null, atEnd(t("diff.compare"), () => { if (kept.open) { shut(kept); openDiff(board); } })];
   const scope = new Scope(board);
   const keep = (name, fileOf) => item(t(name), async () => {
     const { content, ending } = await fileOf(await scope.turns());

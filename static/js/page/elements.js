@@ -67,9 +67,14 @@ export function closeOnLeaving(menu) {
   menu.addEventListener("keydown", (event) => {
     if (event.key !== "Escape" || !menu.open) return;
     event.stopPropagation();
-    menu.open = false;
-    menu.querySelector("summary").focus();
+    shut(menu);
   });
+}
+
+/** Close a menu; the focus is on what opens it. */
+export function shut(menu) {
+  menu.open = false;
+  menu.querySelector("summary").focus();
 }
 
 /** Whether there is a keyboard, as far as a page is told. */

@@ -1,4 +1,10 @@
-// Links for the keyboard: from the beginning of the page to the prompt or what a tab shows, and from the prompt to the answers.
+// The keyboard's way through the page. Links lead from its beginning to the prompt or what a tab shows, and from the prompt to
+// the answers; and what had the focus may be gone, but the focus is not.
+
+import { HAS_KEYS } from "./elements.js";
+
+const LOOK_MS = 100;
+const LANDINGS = "[role=status]:not(:empty), h2"; // where there is no such control any more
 
 const toAnswers = () => document.querySelector(".gac-ensemble .gac-text");
 const toContent = () => [document.querySelector("#gac-prompt textarea"), ...document.querySelectorAll("#gac-tabs > [role=tabpanel]")].find((part) => part?.checkVisibility());
@@ -9,7 +15,45 @@ export function listenToSkips() {
     if (!link) return;
     event.preventDefault();
     const part = link.classList.contains("gac-to-answers") ? toAnswers() : toContent();
-    if (part && part.tabIndex < 0) part.tabIndex = -1; // a panel takes the focus, and is no stop of the Tab key
-    part?.focus();
+    if (part) focusOn(part);
   });
+}
+
+function focusOn(part, options) {
+  if (part.tabIndex < 0) part.tabIndex = -1; // a heading or a panel takes the focus, and is no stop of the Tab key
+  part.focus(options);
+}
+
+/** Where a part was drawn anew, hidden or disabled while it had the focus, something takes its place: for those alone whose
+ * focus the browser shows, and until they have gone elsewhere. */
+export function keepFocus() {
+  let held = []; // what had the focus last and all that it was in: {part, at: its place there}
+  document.addEventListener("focusin", ({ target }) => {
+    held = [];
+    if (!target.matches(":focus-visible")) return;
+    for (let part = target; part.parentElement; part = part.parentElement) held.push({ part, at: [...part.parentElement.children].indexOf(part) });
+  });
+  setInterval(() => {
+    if (!held.length || document.activeElement !== document.body) return;
+    if (isUsable(held[0].part)) held = []; // it was left
+    else standIn(held);
+  }, LOOK_MS);
+}
+
+const isUsable = (part) => part.checkVisibility({ visibilityProperty: true }) && !part.matches(":disabled");
+const wordsOf = (part) => part.ariaLabel ?? part.textContent;
+
+/** Focus what is left nearest: the same control, or what opens its menu; in a list, in the row at its place; a group's first
+ * button; what tells of it. */
+function standIn([{ part: lost, at }, ...around]) {
+  const words = wordsOf(lost);
+  const inReach = (part) => [part, ...(part.closest("details, [role=group]")?.querySelectorAll("summary, button") ?? [])].find(isUsable);
+  for (const { part, at: next } of around) {
+    const row = part.matches("ol, ul") && part.children[Math.min(at, part.children.length - 1)], within = row || part;
+    const same = [...within.querySelectorAll(lost.localName)].filter((one) => wordsOf(one) === words).map(inReach);
+    const others = within.querySelectorAll(row || part.role === "group" ? `button, ${LANDINGS}` : LANDINGS);
+    const found = isUsable(part) && [...same, ...others].find((one) => one && isUsable(one));
+    if (found) return focusOn(found, { preventScroll: !HAS_KEYS.matches });
+    at = next;
+  }
 }
