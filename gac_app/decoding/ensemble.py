@@ -154,7 +154,7 @@ class Ensemble(Requests):
         """The probability of each of `continuations` after `prompt`; for its meaning see `scoring`.
 
         Arguments are those of `generate`. The prompt is read once for all, and recently scored texts are not read again
-        for other settings. An empty raw prompt is the beginning of a document.
+        for other settings in the same namespace. An empty raw prompt is the beginning of a document.
 
         Raises:
             RequestError: prompt or settings do not fit.

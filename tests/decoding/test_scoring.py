@@ -228,9 +228,10 @@ def test_other_weights_and_gates_need_no_new_reads(alignment: str) -> None:
         settings = ensemble.config.settings_from({"alignment": alignment, **change})
         assert ensemble.score(PROMPT, texts, settings, raw=True) == other.score(PROMPT, texts, settings, raw=True)
         assert model.num_read > 0, "another temperature and other members have to be read"
-    model.num_read_at_once.clear()
-    ensemble.score(PROMPT + "a", texts, raw=True)
-    assert model.num_read > 0, "behind another prompt as well"
+    for prompt, namespace in ((PROMPT + "a", ""), (PROMPT, "another")):
+        model.num_read_at_once.clear()
+        ensemble.score(prompt, texts, raw=True, namespace=namespace)
+        assert model.num_read > 0, "behind another prompt as well, and for somebody else"
 
 
 def test_other_rules_score_anew_and_the_same_ones_do_not() -> None:

@@ -53,8 +53,8 @@ class ReadPrompt:
 
     @cached_property
     def key(self) -> bytes:
-        """Identifies the members, the prompt and how it is read. A digest, since prompts may be long."""
-        read = [member.name for member in self.members], self.ids, self.is_reproducible
+        """Identifies the members, the prompt, and for whom and how it is read. A digest, since prompts may be long."""
+        read = [member.name for member in self.members], self.ids, self.namespace, self.is_reproducible
         return hashlib.sha256(repr(read).encode()).digest()
 
     def sequences(self) -> list[KVSequence]:

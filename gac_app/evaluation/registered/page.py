@@ -10,6 +10,7 @@ import jinja2
 from gac_app.charts import Panel, Series, Spec, line_charts
 from gac_app.evaluation.metrics import Comparison, compare
 from gac_app.evaluation.registered.running import StudyRun, TaskResult
+from gac_app.evaluation.studies.result import SHARED_TIMES
 
 _TEMPLATE = Path(__file__).with_name("page.md.jinja")
 
@@ -41,6 +42,7 @@ def page_of(run: StudyRun, judged: Sequence[TaskResult], command: str, plot: str
         command=command,
         plot=plot,
         in_points=_in_points,
+        shared_times=SHARED_TIMES,
     )
 
 
