@@ -103,9 +103,12 @@ class StudyRun:
             [first] = given[self.grid[0]]
             if first.error:
                 raise GacError(f"{part.task.name}: the first question failed: {first.error}")
-            found = self._steps(self.grid[0], given)
+            is_choice = part.task.kind == "choice"
+            if is_choice:
+                given |= ask(self.members, part.development[:1])
+            found = self._steps(part.task, self.grid[0], given)
             seconds[part.task.name] = round((first.member_seconds or first.seconds) / max(found, 1), 6)
-            steps[part.task.name] = first.num_tokens
+            steps[part.task.name] = found / self._num_asked(self.grid[0]) if is_choice else first.num_tokens
         self.register.register(seconds, steps)
 
     def plan_lines(self) -> list[str]:
@@ -173,15 +176,20 @@ class StudyRun:
         """Members, settings and rivals over these questions."""
         systems = list(dict.fromkeys([*self.members, *tried, *self.rivals]))
         given = ask(list(dict.fromkeys([*systems, *(c for system in systems for c in system.candidates)])), questions)
-        found = {one: Scored(one, given[one], steps=self._steps(one, given) / len(questions)) for one in systems}
+        found = {
+            one: Scored(one, given[one], steps=self._steps(ask.task, one, given) / len(questions)) for one in systems
+        }
         for name, failed in [(one.system.name, one.errors) for one in found.values() if one.errors]:
             raise GacError(f"{ask.task.name}, {name}: {len(failed)} answers failed; the first: {failed[0]}")
         return found
 
-    def _steps(self, system: System, given: Mapping[System, Sequence[Graded]]) -> int:
+    def _steps(self, task: Task, system: System, given: Mapping[System, Sequence[Graded]]) -> int:
         """Forward passes for the steps of a system's answers, over all members; for a choice, of all candidates'."""
         if system.rule:
-            return sum(self._steps(one, given) for one in system.candidates)
+            return sum(self._steps(task, one, given) for one in system.candidates)
+        if task.kind == "choice" and not system.alone:  # each member reads the whole text, whatever the gate says
+            names = self.config.asked(system.settings(self.config))
+            return sum(self._steps(task, one, given) for one in self.members if one.alone in names)
         others = self._num_asked(system) - 1
         num_tokens = sum(answer.num_tokens for answer in given[system])
         num_asked = num_tokens if _asks_all(system) else sum(answer.num_ensembled for answer in given[system])
