@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
@@ -35,10 +35,12 @@ def test_intervals_are_the_published_ones(num_right: int, num_questions: int, lo
 
 
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1))
+@example([(False, True)])
 def test_swapping_the_sides_turns_the_sign_alone(pairs: list[tuple[bool, bool]]) -> None:
     mine, theirs = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
     there, back = compare(mine, theirs), compare(theirs, mine)
     assert there.delta == -back.delta
+    assert -1 <= there.interval[0] == -back.interval[1]
     assert there.p == back.p <= 1
 
 

@@ -58,7 +58,7 @@ def compare(is_right: Sequence[bool], others: Sequence[bool]) -> Comparison:
     p = binomtest(num_won, num_won + num_lost).pvalue if num_won + num_lost else 1.0
     num, gap = len(is_right) + 2, num_won - num_lost
     half = _normal(0.975) * math.sqrt(num_won + num_lost + 1 - gap**2 / num) / num
-    return Comparison(gap / len(is_right), float(p), (gap / num - half, gap / num + half))
+    return Comparison(gap / len(is_right), float(p), (max(gap / num - half, -1.0), min(gap / num + half, 1.0)))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
