@@ -193,6 +193,7 @@ def test_where_nothing_spares_as_much_none_is_judged(folder: Path) -> None:
     (STUDY.replace("triviaqa", "arc_challenge"), "arc_challenge needs 'choices'"),
     (STUDY.replace("every-step, gate@0.5", ""), "gates: Tuple should have at least 1 item"),
     (STUDY + "systems: [vote]\n", "'vote' chooses among whole answers; expected systems that decode"),
+    (STUDY + "systems: ['alone:a']\n", "'alone:a' is judged as a member; expected settings of the ensemble"),
     (STUDY.replace("gate@0.5", "gate"), "unknown system 'gate'; expected alone:MEMBER"),
 ])  # fmt: skip
 def test_a_faulty_study_is_refused(text: str, why: str, folder: Path) -> None:

@@ -87,6 +87,8 @@ class Protocol(Frozen):
         pairs = [gate if rule == usual else f"{gate}+combine={rule}" for gate in self.gates for rule in self.rules]
         found = [parse_system(name, config) for name in dict.fromkeys([*pairs, *self.systems])]
         refuse_rules(found)
+        if alone := [one.name for one in found if one.alone]:
+            raise RequestError("systems", f"{alone[0]!r} is judged as a member; expected settings of the ensemble")
         return found
 
 
