@@ -205,6 +205,11 @@ def test_a_question_that_stands_twice_is_refused(folder: Path) -> None:
     with (folder / "answers.jsonl").open("a") as file:
         file.write('\n{"id": "again", "question": "The  colour of SKY is ", "answers": ["white"]}')
     assert "again: asks what another question asks" in why_refused(folder)
+    asked = [{"id": n, "question": f"The colour of {thing} is", "answers": ["white"]} for n, thing in enumerate(THINGS)]
+    (folder / "answers.jsonl").write_text("\n".join(map(json.dumps, asked)))
+    (folder / "other.jsonl").write_text("\n".join(json.dumps(one | {"id": f"z{one['id']}"}) for one in asked))
+    (folder / "study.yaml").write_text(STUDY.replace("arc_challenge, data: choices", "nq, data: other"))
+    assert "is held out, but another task develops on it" in why_refused(folder)
 
 
 @pytest.mark.parametrize(("task", "kind", "given"), [

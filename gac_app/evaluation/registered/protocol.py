@@ -134,6 +134,16 @@ def _refuse_twice(questions: Sequence[Question], data: Path) -> None:
         seen.add(text)
 
 
+def refuse_developed(parts: Sequence[Part]) -> None:
+    """Raise RequestError if a question that one task holds out is a development question of another."""
+    developed = {normalised(question.as_prompt, "text") for part in parts for question in part.development}
+    for part in parts:
+        for question in part.held_out:
+            if normalised(question.as_prompt, "text") in developed:
+                why = "is held out, but another task develops on it; remove it from one"
+                raise RequestError("data", f"{part.task.name}, {question.id}: {why}")
+
+
 def parts_of(protocol: Protocol) -> list[Part]:
     """The tasks with their questions. Raises RequestError."""
     parts = []

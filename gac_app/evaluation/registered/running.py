@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from gac_app.config import Config
 from gac_app.errors import GacError, RequestError
 from gac_app.evaluation.metrics import Comparison, compare, holm
-from gac_app.evaluation.registered.protocol import Part, Protocol, parts_of
+from gac_app.evaluation.registered.protocol import Part, Protocol, parts_of, refuse_developed
 from gac_app.evaluation.registered.register import Register
 from gac_app.evaluation.running import Graded, StudyProgress, System, SystemReport, members_alone, parse_system
 from gac_app.evaluation.studies import Evaluator, check_room
@@ -90,8 +90,9 @@ class StudyRun:
 
         Raises:
             RequestError: a prompt, or a choice after it, is too long for a member, which could never answer it; or
-                held-out questions were answered before.
+                held-out questions were answered before, or are development questions of another task.
         """
+        refuse_developed(self.parts)
         for part in self.parts:
             for question in (*part.development, *part.held_out):
                 _check_length(ensemble, part.task, question)
