@@ -212,14 +212,15 @@ def test_a_question_that_stands_twice_is_refused(folder: Path) -> None:
     assert "is held out, but another task develops on it" in why_refused(folder)
 
 
-@pytest.mark.parametrize(("task", "kind", "given"), [
-    ("triviaqa", "answers", {"question": "The sea " * 3000, "answers": ["white"]}),
-    ("arc_challenge", "choices", {"question": "?", "choices": ["The sea " * 3000, "white"], "answer": 1}),
+@pytest.mark.parametrize(("kind", "given", "why"), [
+    ("answers", {"question": "The sea " * 3000, "answers": ["white"]}, "data: triviaqa, odd: prompt: is "),
+    ("choices", {"choices": ["The sea " * 3000, "white"], "answer": 1}, "data: arc_challenge, odd: prompt: is "),
+    ("answers", {"answers": [" ", ""]}, "data: triviaqa, odd: no answer can match ' "),
 ])  # fmt: skip
-def test_what_fits_no_member_is_refused_at_first(task: str, kind: str, given: dict[str, Any], folder: Path) -> None:
+def test_what_cannot_be_answered_is_refused_at_first(kind: str, given: dict[str, Any], why: str, folder: Path) -> None:
     with (folder / f"{kind}.jsonl").open("a") as file:
-        file.write("\n" + json.dumps({"id": "long", **given}))
-    assert f"data: {task}, long: prompt: is " in why_refused(folder, "--plan")
+        file.write("\n" + json.dumps({"id": "odd", "question": "?", **given}))
+    assert why in why_refused(folder, "--plan")
     assert not (folder / "study.register.json").exists()
 
 

@@ -17,7 +17,7 @@ from gac_app.evaluation.registered.protocol import Part, Protocol, parts_of, ref
 from gac_app.evaluation.registered.register import Register
 from gac_app.evaluation.running import Graded, StudyProgress, System, SystemReport, members_alone, parse_system
 from gac_app.evaluation.studies import Evaluator, check_room
-from gac_app.evaluation.tasks import Question, Task
+from gac_app.evaluation.tasks import Question, Task, normalised
 
 if TYPE_CHECKING:
     from gac_app.decoding.ensemble import Ensemble
@@ -89,13 +89,13 @@ class StudyRun:
         """Register the study, with the pace of each task: that of its first development question.
 
         Raises:
-            RequestError: a prompt, or a choice after it, is too long for a member, which could never answer it; or
-                held-out questions were answered before, or are development questions of another task.
+            RequestError: a prompt, or a choice after it, is too long for a member, which could never answer it; no
+                answer can match; or held-out questions were answered before, or are developed on by another task.
         """
         refuse_developed(self.parts)
         for part in self.parts:
             for question in (*part.development, *part.held_out):
-                _check_length(ensemble, part.task, question)
+                _check_question(ensemble, part.task, question)
             self._refuse_answered(ensemble, part)
         seconds, steps = dict[str, float](), dict[str, float]()
         for part in self.parts:
@@ -232,7 +232,9 @@ class StudyRun:
         )
 
 
-def _check_length(ensemble: Ensemble, task: Task, question: Question) -> None:
+def _check_question(ensemble: Ensemble, task: Task, question: Question) -> None:
+    if task.kind == "generation" and not any(normalised(answer, task.match) for answer in question.answers):
+        raise RequestError("data", f"{task.name}, {question.id}: no answer can match {question.accepted!r}")
     after = task.continuations(question) if task.kind == "choice" else [""]
     for name, text in product(ensemble.members, after):
         try:
