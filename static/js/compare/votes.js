@@ -70,8 +70,8 @@ export class Votes {
       this.undoButton.hidden = left <= 0;
       this.undoButton.textContent = t("vote.undo", { left });
       if (left <= 0) clearInterval(this.timer);
-      if (document.activeElement === this.message) this.undoButton.focus(); // it was a button's vote, by keyboard
-      if (document.activeElement !== this.undoButton) left -= 1; // time to press it
+      if (document.activeElement === this.message) this.undoButton.focus(); // after a vote by the keyboard
+      if (document.activeElement !== this.undoButton) left -= 1; // no hurry for who is about to press it
     };
     tick();
     this.timer = setInterval(tick, 1000);

@@ -1,10 +1,10 @@
-// The keyboard's way through the page. Links lead from its beginning to the prompt or what a tab shows, and from the prompt to
-// the answers; and what had the focus may be gone, but the focus is not.
+// The keyboard's way through the page: links from its beginning to the prompt or what a tab shows, and from the prompt to
+// the answers. Where the focused element goes away, the focus moves to what took its place.
 
 import { HAS_KEYS } from "./elements.js";
 
 const LOOK_MS = 100;
-const LANDINGS = "[role=status]:not(:empty), h2"; // where there is no such control any more
+const LANDINGS = "[role=status]:not(:empty), h2"; // where the same control is not found
 
 const toAnswers = () => document.querySelector(".gac-ensemble .gac-text");
 const toContent = () => [document.querySelector("#gac-prompt textarea"), ...document.querySelectorAll("#gac-tabs > [role=tabpanel]")].find((part) => part?.checkVisibility());
@@ -24,10 +24,10 @@ function focusOn(part, options) {
   part.focus(options);
 }
 
-/** Where a part was drawn anew, hidden or disabled while it had the focus, something takes its place: for those alone whose
- * focus the browser shows, and until they have gone elsewhere. */
+/** Move the focus where its element was drawn anew, hidden or disabled. Only for a focus that the browser shows, so after a key
+ * and not after a click or a tap; never away from another element. */
 export function keepFocus() {
-  let held = []; // what had the focus last and all that it was in: {part, at: its place there}
+  let held = []; // what had the focus last, and its ancestors: {part, at: its index in its parent}
   document.addEventListener("focusin", ({ target }) => {
     held = [];
     if (!target.matches(":focus-visible")) return;
@@ -43,8 +43,8 @@ export function keepFocus() {
 const isUsable = (part) => part.checkVisibility({ visibilityProperty: true }) && !part.matches(":disabled");
 const wordsOf = (part) => part.ariaLabel ?? part.textContent;
 
-/** Focus what is left nearest: the same control, or what opens its menu; in a list, in the row at its place; a group's first
- * button; what tells of it. */
+/** Focus, in the nearest ancestor that has it: the same control or what opens its menu; else a group's first button, a
+ * message or a heading. In a list only the row at the same index counts. */
 function standIn([{ part: lost, at }, ...around]) {
   const words = wordsOf(lost);
   const inReach = (part) => [part, ...(part.closest("details, [role=group]")?.querySelectorAll("summary, button") ?? [])].find(isUsable);
