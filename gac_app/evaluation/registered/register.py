@@ -7,6 +7,7 @@ answers and lists its held-out questions, so that no other study can judge one o
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 from gac_app.config import Config
 from gac_app.errors import RequestError
 from gac_app.evaluation.registered.protocol import Part, Protocol
-from gac_app.evaluation.running import code_and_weights, digest_of, facts_of_members, parse_system, replace_file
+from gac_app.evaluation.running import System, code_and_weights, digest_of, facts_of_members, replace_file
 from gac_app.evaluation.tasks import normalised
 
 
@@ -24,12 +25,21 @@ class Register:
     Args:
         path: of the study's file.
         folder: of the records of all judged questions.
+        systems: grid and rivals; their rules' code may not change either.
 
     Raises:
         RequestError: the study has changed since it was registered, or the record is damaged.
     """
 
-    def __init__(self, path: Path, folder: Path, protocol: Protocol, config: Config, parts: list[Part]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        folder: Path,
+        protocol: Protocol,
+        config: Config,
+        parts: list[Part],
+        systems: Sequence[System],
+    ) -> None:
         self.path = path.with_suffix(".register.json")
         self._study, self._folder, self._config, self._parts = path.stem, folder, config, parts
         self._found: dict[str, Any] = self._read()
@@ -38,7 +48,6 @@ class Register:
         self._digest = digest_of(
             [settings, config.settings.model_dump(mode="json"), asked_first, _facts(config, parts)]
         )
-        systems = [*protocol.grid(config), *(parse_system(name, config) for name in protocol.rivals)]
         self._loaded = digest_of(code_and_weights(config, systems))
         known = {"loaded": self._loaded, **self._found}  # records of before have no "loaded"
         if self._found and (known["digest"], known["loaded"]) != (self._digest, self._loaded):

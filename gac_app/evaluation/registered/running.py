@@ -81,7 +81,8 @@ class StudyRun:
         self.parts = parts_of(protocol)
         self.grid, self.members = protocol.grid(config), members_alone(config)
         self.rivals = [parse_system(name, config) for name in protocol.rivals]
-        self.register = Register(path, folder / "judged", protocol, config, self.parts)
+        tried = [*self.grid, *self.rivals]
+        self.register = Register(path, folder / "judged", protocol, config, self.parts, tried)
         self._folder = folder
         check_room(config, protocol.parallel)
 
@@ -160,7 +161,7 @@ class StudyRun:
         return [Paired(*named, c, p) for named, c, p in zip(found, compared, adjusted, strict=True)]
 
     def _refuse_answered(self, ensemble: Ensemble, part: Part) -> None:
-        asks = [self._evaluator(ensemble, part, parallel) for parallel in (None, 1)]
+        asks = [self._evaluator(ensemble, part, parallel) for parallel in {self.protocol.parallel, 1}]
         systems = [*self.members, *self.grid, *self.rivals]
         if seen := set().union(*(ask.kept(systems, part.held_out) for ask in asks)):
             raise RequestError(

@@ -94,8 +94,10 @@ class DatasetPlace(Place):
         try:
             if self._scheduler is None:
                 self._scheduler = self._new_scheduler(api)
-            kind = {"repo_type": "dataset", "revision": api.dataset_info(self._dataset).sha}  # never an older copy
-            found = api.snapshot_download(self._dataset, **kind, allow_patterns=FILES, cache_dir=self._fetched)
+            revision = api.dataset_info(self._dataset).sha  # without it, the client may take an older copy of its own
+            found = api.snapshot_download(
+                self._dataset, repo_type="dataset", revision=revision, allow_patterns=FILES, cache_dir=self._fetched
+            )
         except Exception as error:  # the library passes on any error of its HTTP client
             raise OSError(f"{self._dataset}: {error}") from None
         # This machine's own files are at least as long as their copies.
