@@ -3,10 +3,10 @@
 A database on a disk that does not last is filled from it at the start; one that lasts is searched for what the files
 lack, because a process was killed. Lines are those of `export`, appended to a file by one process. A line says what is
 deleted, and nothing tells of it from then on; its own lines are overwritten with spaces soon after, in the files that
-are on this machine. A line that could not be written is written before the files are read the next time.
+are on this machine.
 
-It reads the database in a thread of its own. Where it fails, nobody waits: what is to be written stays in the queue, by
-its id, and is tried again. A battle is copied once it has a vote.
+It reads the database in a thread of its own, and the files in another one. Where it fails, nobody waits: what is to be
+written stays in the queue, by its id, and is tried again. A battle is copied once it has a vote.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ FIRST_DELAY_S, MAX_DELAY_S = 1.0, 60.0  # until it is tried again
 PROGRESS_S = 10.0  # between lines of the log that tell how far reading is
 BURIED_AT_ONCE = 2000  # ids in a statement
 MAX_REST_S = 0.5
-CLOSE_S = 2.0
+CLOSE_S, READ_END_S = 2.0, 0.5
 _NEVER = b"", -math.inf
 
 
@@ -61,7 +61,8 @@ class Mirror:
         self.is_restored = False
         self.progress = 0, 0
         self._store, self._place = store, place
-        self._trouble = Trouble("the mirror cannot be written or read")
+        self._trouble = Trouble("the mirror cannot be written")
+        self._reading_trouble = Trouble("the mirror cannot be read")
         self._exports = Exports(store)
         begun = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")  # a restart within a second comes later
         self._path = place.folder / f"gac-{begun}-{uuid.uuid4().hex}.jsonl"
@@ -74,12 +75,13 @@ class Mirror:
         self._lock = threading.Lock()
         self._file = threading.Lock()
         self._is_torn = False  # the last line may lack its end
-        self._may_read = False
         self._told_at = self._stepped_at = self._erased_at = 0.0
+        pauses_s = first_delay_s, MAX_DELAY_S
+        self._reader = Worker("gac-mirror-reader", self._read, pauses_s)  # the Hub may take minutes
         self._worker = Worker(
             "gac-mirror",
             self._work,
-            (first_delay_s, MAX_DELAY_S),
+            pauses_s,
             lambda: ERASE_EVERY_S if self._erased_next or self._waiting else None,
         )
 
@@ -87,11 +89,11 @@ class Mirror:
         """Copy runs, votes and battles from now on, in the background."""
         self._store.observer = self
         self._worker.start()
+        self._reader.start()
 
     def read(self) -> None:
         """Fill the database from the files, in the background."""
-        self._may_read = True
-        self._worker.wake()
+        self._reader.wake()
 
     # --- called by the store; must not wait
 
@@ -116,7 +118,7 @@ class Mirror:
     @property
     def num_errors(self) -> int:
         """Number of failures so far."""
-        return self._trouble.num_errors + self._place.trouble.num_errors
+        return sum(one.num_errors for one in (self._trouble, self._reading_trouble, self._place.trouble))
 
     def settle_deletions(self) -> None:
         """Wait until all deletions are marked. Raises StorageError if that failed; it is retried."""
@@ -131,6 +133,7 @@ class Mirror:
 
     def close(self, timeout_s: float = CLOSE_S) -> None:
         """Write pending lines, for at most `timeout_s`."""
+        self._reader.close(READ_END_S)
         self._worker.close(timeout_s)
         self._place.close()
 
@@ -160,8 +163,6 @@ class Mirror:
                 with self._lock:
                     self._waiting.setdefault(key)
                 raise
-        if self._may_read and not self.is_restored and not self._worker.is_closed:
-            self._restore()
 
     def _next(self) -> str:
         """The id that has waited longest of those that may be copied now; "" = there is none."""
@@ -172,10 +173,23 @@ class Mirror:
             self._waiting.pop(key, None)
             return key
 
+    # --- in the reader's thread
+
+    def _read(self, is_last: bool) -> bool:
+        try:
+            if not (is_last or self.is_restored):
+                self._restore()
+        except Exception as error:  # as in `_work`
+            if not self._reader.is_closed:
+                self._reading_trouble.note(error)
+            return False
+        self._reading_trouble.over()
+        return True
+
     def _restore(self) -> None:
         self._told_at = self._stepped_at = time.monotonic()
         index = index_of(self._place.fetch(), self._note_progress)
-        if self._worker.is_closed:
+        if self._reader.is_closed:
             return  # the index may lack deletions and newer lines
         known = self._store.deleted_ids()
         new = sorted(index.deleted - known)  # of a database that was lost: no older export may bring them back
@@ -184,11 +198,13 @@ class Mirror:
         gone = index.unmarked(known)
         if gone != DeletedIds():
             self.deleted(gone)
-            self.settle_deletions()
+            self._mark_gone()
+            self._place.push()
         # A process was killed before it did; amid it, or amid a line, if there are bad ones.
         self._erased_next.update(index.deleted if index.num_bad else index.deleted & index.places.keys())
+        self._worker.wake()
         result = import_indexed(self._store, index, self._note_progress)
-        if self._worker.is_closed:
+        if self._reader.is_closed:
             return
         logger.info("read from the mirror: %s", result)
         if result.num_bad:
@@ -207,6 +223,7 @@ class Mirror:
             with suppress(DamagedError):
                 found = self._exports.lines_of(run_id)
                 self._copy(found)
+                self.changed(run_id)  # the other thread may have copied a newer one before
                 copied.update(key for key, _ in found)
         others = (path for path in self._place.folder.glob(FILES) if path != self._path)
         if copied and erase(others, copied):
@@ -221,7 +238,7 @@ class Mirror:
         self.progress = num_done, num
         time.sleep(min(MAX_REST_S, now - self._stepped_at))
         self._stepped_at = time.monotonic()
-        return not self._worker.is_closed
+        return not self._reader.is_closed
 
     def _copy(self, lines: list[tuple[str, str]]) -> None:
         for key, line in lines:

@@ -181,10 +181,12 @@ def test_what_is_deleted_while_files_are_read_stays_deleted(tmp_path: Path, monk
     with opened(tmp_path, "one") as (arena, mirror):
         with pytest.raises(StorageError, match="again in a few minutes"):
             arena.runs.history.delete_all(BOB)  # of whom the files may have something
+        copied = voted(arena, consents=True)
+        until(lambda: copied in ids(tmp_path), "for a copy: no slow Hub holds it up", WAIT_S / 2)
         is_open.set()
         settled(mirror)
         arena.runs.history.delete_all(BOB)
-        assert [one.battle_id for one in arena.store.battles.export()] == [battles[1]]
+        assert {one.battle_id for one in arena.store.battles.export()} == {battles[1], copied}
 
 
 def test_files_read_in_part_bring_nothing_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -197,7 +199,7 @@ def test_files_read_in_part_bring_nothing_back(tmp_path: Path, monkeypatch: pyte
 
     def index_late(*args: Any) -> files.Index:
         assert is_open.wait(WAIT_S)
-        until(lambda: mirror._worker.is_closed, "for the end")
+        until(lambda: mirror._reader.is_closed, "for the end")
         return files.index_of(*args)
 
     monkeypatch.setattr(files, "_AT_ONCE", 2)
@@ -245,8 +247,11 @@ def test_a_mirror_that_fails_delays_and_loses_nothing(tmp_path: Path, caplog: py
     place = Full(tmp_path / "mirror")
     with opened(tmp_path, "one", place) as (arena, mirror):
         battles = [voted(arena, consents=True) for _ in range(3)]
-        until(lambda: mirror.num_errors > 1, "for another try")
-        assert [record.levelname for record in caplog.records if "mirror" in record.message] == ["ERROR"]
+        until(lambda: mirror.num_errors > 3, "for other tries to write and to read")
+        assert sorted(record.message[:25] for record in caplog.records if record.levelname == "ERROR") == [
+            "the mirror cannot be read",
+            "the mirror cannot be writ",
+        ]
         assert str(tmp_path) not in caplog.text, "the log names no folders"
         with pytest.raises(StorageError, match="Deleted here"):
             arena.service.battles.delete(ALICE, battles[0])
