@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import time
+from contextlib import suppress
 from pathlib import Path
 from threading import Timer
 from typing import TYPE_CHECKING, Any
@@ -22,22 +23,26 @@ FILES = "gac-*.jsonl"
 
 
 class Trouble:
-    """Counts failures. Logs the first one, and the first after each success."""
+    """Counts failures. Logs the first one, and the first after each success.
+
+    Attributes:
+        is_on: whether the last try failed.
+    """
 
     def __init__(self, what: str) -> None:
         self.num_errors = 0
-        self._what, self._is_told = what, False
+        self._what, self.is_on = what, False
 
     def note(self, error: Exception) -> None:
         self.num_errors += 1
-        if not self._is_told:
-            self._is_told = True
+        if not self.is_on:
+            self.is_on = True
             is_known = isinstance(error, OSError | StorageError)  # any other one's message may have a visitor's text
             why = without_folders(str(error)) if is_known else type(error).__name__
             logger.error("%s; it is tried again: %s", self._what, why)
 
     def over(self) -> None:
-        self._is_told = False
+        self.is_on = False
 
 
 class Place:
@@ -116,9 +121,14 @@ class DatasetPlace(Place):
 
     def close(self) -> None:
         if self._scheduler:
-            try:
-                self._scheduler.trigger().result(LAST_PUSH_S)
-            except TimeoutError:
+            ends_at = time.monotonic() + LAST_PUSH_S
+            while (left_s := ends_at - time.monotonic()) > 0:
+                with suppress(TimeoutError):
+                    self._scheduler.trigger().result(left_s)
+                    if not self.trouble.is_on:
+                        break
+                    time.sleep(LAST_PUSH_S / 10)
+            else:
                 logger.warning("the mirror's last lines were not committed before the process ended")
             self._scheduler.stop()
         self.discard_fetched()
