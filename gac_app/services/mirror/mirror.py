@@ -104,8 +104,9 @@ class Mirror:
         self._worker.wake()
 
     def deleted(self, gone: DeletedIds) -> None:
-        self._deletions.append(gone)
-        self._worker.wake()
+        if gone != DeletedIds():
+            self._deletions.append(gone)
+            self._worker.wake()
 
     # --- called by others
 
