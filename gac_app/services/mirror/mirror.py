@@ -122,15 +122,16 @@ class Mirror:
         return sum(one.num_errors for one in (self._trouble, self._reading_trouble, self._place.trouble))
 
     def settle_deletions(self) -> None:
-        """Wait until all deletions are marked. Raises StorageError if that failed; it is retried."""
+        """Wait until all deletions are marked. Raises StorageError if that or the last commit failed; it is retried."""
+        has_failed = self._place.trouble.is_on
         try:
             self._mark_gone()
+            self._place.push()
         except OSError as error:
             self._trouble.note(error)
-            raise StorageError(
-                Phrase("Deleted here. The exported copy could not be marked yet; that is tried again.")
-            ) from None
-        self._place.push()
+            has_failed = True
+        if has_failed:
+            raise StorageError(Phrase("Deleted here. The exported copy could not be marked yet; that is tried again."))
 
     def close(self, timeout_s: float = CLOSE_S) -> None:
         """Write pending lines, for at most `timeout_s`."""

@@ -391,5 +391,8 @@ def test_a_commit_that_fails_goes_with_the_next(
         until(lambda: mirror.num_errors > 1, "for a commit at once, and one for all the other pushes")
         assert hub.num_pushes < 50
         assert caplog.text.count("takes no commit") == 1
+        with pytest.raises(StorageError, match="could not be marked yet"):
+            arena.runs.history.delete_all(BOB)
         threading.Timer(0.5, setattr, (hub, "is_down", False)).start()
     assert len(list(hub.folder.iterdir())) == 1, "at the latest when the process ends, though one try fails"
+    assert '"deleted"' not in hub.text(), "of BOB there was nothing"
