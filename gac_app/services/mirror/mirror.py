@@ -117,6 +117,11 @@ class Mirror:
         return num_copied_next + len(self._deletions) + len(self._erased_next)
 
     @property
+    def is_away(self) -> bool:
+        """Whether the files could not be read the last time."""
+        return self._reading_trouble.is_on
+
+    @property
     def num_errors(self) -> int:
         """Number of failures so far."""
         return sum(one.num_errors for one in (self._trouble, self._reading_trouble, self._place.trouble))

@@ -352,6 +352,8 @@ def test_a_dataset_gets_what_is_copied_and_gives_it_back(
         battle, deleted = voted(arena, consents=True), voted(arena, consents=True)
         until(lambda: mirror.num_errors > 1, "for another try")
         assert caplog.text.count("cannot be reached") == 1
+        with pytest.raises(StorageError, match="cannot be read now"):
+            arena.runs.history.delete_all(BOB)
         arena.service.battles.delete(ALICE, deleted)
         until(lambda: not mirror.num_waiting, "for its erasure")
         hub.is_down = False
