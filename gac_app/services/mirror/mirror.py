@@ -36,6 +36,7 @@ MAX_WAITING = 100_000  # ids
 MAX_WRITTEN = 10_000  # ids whose last line is known, so that it is not written twice in a row
 COPY_AGAIN_S, FIRST_COPIES = 60.0, 4  # an id is copied so often without delay, then once in so long
 ERASE_EVERY_S = 1.0  # at most so often
+ASK_EVERY_S = 60.0  # what other servers on the database have deleted
 ERASING = 0.1  # of the time, at most, goes into erasing
 FIRST_DELAY_S, MAX_DELAY_S = 1.0, 60.0  # until it is tried again
 PROGRESS_S = 10.0  # between lines of the log that tell how far reading is
@@ -75,14 +76,14 @@ class Mirror:
         self._lock = threading.Lock()
         self._file = threading.Lock()
         self._is_torn = False  # the last line may lack its end
-        self._told_at = self._stepped_at = self._erased_at = 0.0
+        self._told_at = self._stepped_at = self._erased_at = self._asked_at = 0.0
         pauses_s = first_delay_s, MAX_DELAY_S
         self._reader = Worker("gac-mirror-reader", self._read, pauses_s)  # the Hub may take minutes
         self._worker = Worker(
             "gac-mirror",
             self._work,
             pauses_s,
-            lambda: ERASE_EVERY_S if self._erased_next or self._waiting else None,
+            lambda: ERASE_EVERY_S if self._erased_next or self._waiting else ASK_EVERY_S,
         )
 
     def start(self) -> None:
@@ -275,6 +276,13 @@ class Mirror:
                 self._place.push()
             self._erased_next.difference_update(keys)
             self._erased_at = (ended := time.monotonic()) + max(ERASE_EVERY_S, (ended - begun) / ERASING)
+        if begun >= self._asked_at:
+            self._asked_at = begun + ASK_EVERY_S
+            with self._file:
+                gone = self._store.deleted_ids([*self._written])
+                for key in gone:
+                    del self._written[key]
+            self._erased_next.update(gone)
 
     def _append(self, line: str) -> None:
         """Append to the file and sync it to disk. Raises OSError."""

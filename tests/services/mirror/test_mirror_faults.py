@@ -398,3 +398,13 @@ def test_a_commit_that_fails_goes_with_the_next(
         threading.Timer(0.5, setattr, (hub, "is_down", False)).start()
     assert len(list(hub.folder.iterdir())) == 1, "at the latest when the process ends, though one try fails"
     assert '"deleted"' not in hub.text(), "of BOB there was nothing"
+
+
+def test_what_another_server_deletes_is_erased(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mirror_module, "ASK_EVERY_S", 0.1)
+    with opened(tmp_path, "one") as (arena, mirror), opened(tmp_path, "one", Place(tmp_path / "own")) as (other, _):
+        battle = voted(arena, consents=True)
+        settled(mirror)
+        assert ids(tmp_path) == [battle]
+        other.runs.history.delete_all(ALICE)
+        until(lambda: not ids(tmp_path), "for its erasure")
