@@ -262,13 +262,13 @@ class History:
             for companion in self._companions:  # what others' requests have read again meanwhile
                 companion.forget(visitor_key)
             self.publish_deletions()
-        if not is_all_here and self._mirror and self._mirror.is_away:
-            raise StorageError(
-                Phrase("Deleted here. Published data cannot be read now. Delete everything again later.")
-            )
         if not is_all_here:
             raise StorageError(
-                Phrase("Deleted here. Published data is still being loaded. Delete everything again in a few minutes.")
+                Phrase("Deleted here. Published data cannot be read now. Delete everything again later.")
+                if self._mirror and self._mirror.is_away
+                else Phrase(
+                    "Deleted here. Published data is still being loaded. Delete everything again in a few minutes."
+                )
             )
 
     def publish_deletions(self) -> None:
