@@ -103,8 +103,12 @@ INSPECTED = """async (address) => {
   await answered(1, "shown");
   await answered(0, "former");
   await inspect();
-  const notes = [...root.querySelectorAll(".gac-small")];
-  return [asked.length, root.querySelector(".gac-label").textContent, ...notes.map((note) => note.textContent.trim())];
+  const notes = [...root.querySelectorAll(".gac-label, .gac-small")].map((note) => note.textContent.trim());
+  stream.end = null; // while it streams, more may be known the next time
+  const whole = asked.length;
+  inspector.clear({ members: ["a"], streams: ["member:a"], run: "streaming" });
+  for (const _ of [1, 2]) { await inspect(); await answered(asked.length - 1, ""); }
+  return [whole, asked.length - whole, ...notes];
 }"""
 
 WEIGHTS = """async (address) => {
@@ -212,7 +216,7 @@ def test_modules_do_alone_what_they_are_for(serve: Server, open_page: Opener) ->
     assert page.page.evaluate(SPEED, address) == 4
     assert page.page.evaluate(VOTES, address) == ["all-bad 0", "all-bad 0", "ensemble"]
     stopped = "Part of a stop string, which ended the answer and is not shown."
-    assert page.page.evaluate(INSPECTED, address) == [2, "shown", stopped, "Took no part: a."]
+    assert page.page.evaluate(INSPECTED, address) == [2, 2, "shown", stopped, "Took no part: a."]
     assert page.page.evaluate(REST, address) == ["left", [0, "a"], "stayed"], "what came late is of no other run"
     assert page.page.evaluate(LEFT, address) == ["a", "b", 2], "two runs that go on do not take turns"
     [num_changed, never, lost, forced] = page.page.evaluate(CHANGED, address)

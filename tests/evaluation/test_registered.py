@@ -85,6 +85,9 @@ def test_the_plan_tells_questions_passes_and_time(folder: Path) -> None:
 
 
 def test_a_study_that_was_judged_is_not_judged_again(folder: Path) -> None:
+    (folder / "study.svg").mkdir()
+    assert study(folder).exit_code == 2, "the page cannot be written yet"
+    (folder / "study.svg").rmdir()
     done(folder)
     assert "study was judged on 20" in why_refused(folder)
     for name in ("study.yaml", "study.register.json"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -126,6 +127,8 @@ def test_a_model_that_changed_is_asked_again(tmp_path: Path) -> None:
     assert [one == before for before, one in pairwise(loaded)] == [one == before for before, one in pairwise(names)]
     assert names[4] == names[3], "what runs is the code as it was loaded"
     assert (len(set(names)), name()) == (5, names[-1])
+    os.utime(tmp_path / "b.gguf", (1, 1))
+    assert name() not in names, "overwritten by others of the same size"
 
 
 def test_a_failure_is_counted_and_tried_again_next_time(tmp_path: Path) -> None:

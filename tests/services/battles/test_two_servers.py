@@ -72,7 +72,9 @@ def test_a_battle_is_judged_on_either_server(here: Arena, there: Arena) -> None:
         with pytest.raises((NotFoundError, RequestError)):
             arena.service.judge.vote(ALICE, view.id, "tie", told.ballot)
     here.service.judge.remark(ALICE, view.id, {"left": ["clear"]}, "")
-    assert here.kinds(view.id) == ["vote", "remark"]
+    last = there.service.judge.remark(ALICE, view.id, {"right": ["useful"]}, "").remark
+    assert here.service.battles.look(ALICE, view.id).remark == last
+    assert here.kinds(view.id) == ["vote", "remark", "remark"]
 
 
 def test_of_two_votes_at_once_both_tell_the_first(here: Arena, there: Arena, monkeypatch: pytest.MonkeyPatch) -> None:
