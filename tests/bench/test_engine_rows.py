@@ -176,7 +176,6 @@ def test_files_that_llama_cpp_does_not_know_are_not_measured(bench_of: BenchOf) 
 def test_what_runs_beside_answers_shows(is_rounding: bool, bench_of: BenchOf, monkeypatch: pytest.MonkeyPatch) -> None:
     kind: type[Model] = RoundingModel if is_rounding else FakeModel
     bench = bench_of([kind("a", 0), kind("b", 1)])  # type: ignore[call-arg]
-
     monkeypatch.setattr(bench, "in_child", lambda _: reproducible.digests_alone(bench))
     [digests] = reproducible.measure(bench)
     assert (digests.value == 1, digests.verdict) == (not is_rounding, "missed" if is_rounding else "met")

@@ -145,7 +145,6 @@ def test_a_restart_between_writes_and_in_one_loses_nothing(house: PostgresHouse,
     before = answer(service)
     postgres.restart()
     assert [run.run_id for run in listed(service)] == [before.id], "a read is not tried again: the pool has to know"
-
     tries = list[str]()
 
     def interrupted(session: Session) -> None:

@@ -141,9 +141,7 @@ def test_a_start_finishes_a_deletion_that_was_cut_off(store: Store, run: NewRun,
     left = Path(shutil.copy(path, tmp_path / "dead"))
     shutil.copy(f"{path}-wal", left.parent)
     assert occurrences(left, key) > 0
-
     successor = Store(f"sqlite:///{left}")
-
     assert occurrences(left, key) == 0
     successor.close()
 

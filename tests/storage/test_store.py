@@ -37,9 +37,7 @@ def test_a_run_comes_back_whole(store: Store) -> None:
         store.save_answer(run.run_id, record).result()
     store.finish_run(run.run_id, RunStatus.FINISHED).result()
     store.vote(ALICE, run.run_id, "member:Gemma").result()
-
     stored = store.load_run(ALICE, run.run_id)
-
     assert stored.answers == (records["ensemble"], records["Smol"], records["Gemma"])
     assert (stored.prompt, stored.settings, stored.member_names) == (run.prompt, run.settings, run.member_names)
     assert (stored.config_hash, stored.versions) == (run.config_hash, run.versions)
@@ -181,9 +179,7 @@ def test_everything_is_exported_and_nobody_is_named(store: Store, path: Path) ->
     store.finish_run(run.run_id, RunStatus.FINISHED)
     store.start_run(other)
     store.vote(ALICE, run.run_id, "tie").result()
-
     exported = [json.loads(json.dumps(item, allow_nan=False)) for item in store.export()]
-
     first, second = exported
     assert (first["prompt"], first["status"], first["vote"]["outcome"]) == ("erste Frage", "finished", "tie")
     assert (second["prompt"], second["vote"], second["answers"]) == ("second", None, [])

@@ -47,9 +47,7 @@ def test_any_text_is_stored_as_it_is(shared_store: Store, prompt: str, name: str
     shared_store.start_run(run)
     shared_store.save_answer(run.run_id, record)
     shared_store.vote(ALICE, run.run_id, said).result()
-
     stored = shared_store.load_run(ALICE, run.run_id)
-
     assert stored.prompt == clean_text(prompt)
     assert stored.settings == {"system_prompt": clean_text(setting)}
     assert stored.member_names == (clean_text(name),)

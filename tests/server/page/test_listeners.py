@@ -52,7 +52,6 @@ async def test_only_a_run_with_a_listener_is_begun(
     service: RunService, host: FastAPI, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(events, "FIRST_LISTENER_S", WAIT_S)
-
     page = Page.of(url)
     async with Visitor(url, page) as heard, Visitor(url, page) as unheard, heard.heartbeat():
         assert (await unheard.join("nobody listens")).status_code == 200
@@ -79,7 +78,6 @@ async def test_who_listens_late_does_not_wait_forever(host: FastAPI, url: str, m
 
     monkeypatch.setattr(events, "FIRST_LISTENER_S", 0.5)
     monkeypatch.setattr(events, "has_listener", slowly)  # so that the sweeper is the sooner one
-
     async with Visitor(url, Page.of(url)) as late:
         assert (await late.join("nobody listens yet")).status_code == 200
         await seen(lambda: not host.state.admission.page.has_stream(late.session))
@@ -98,7 +96,6 @@ async def test_a_slow_phone_keeps_its_run(service: RunService, url: str, monkeyp
         swept.append(1)
 
     monkeypatch.setattr(events.Admission, "_sweep_once", noted)
-
     async with Visitor(url, Page.of(url)) as late:
         assert (await late.join("the stream comes late")).status_code == 200
         await seen(lambda: len(swept) > 12)  # many times the time after which a run without its listener ends
@@ -114,7 +111,6 @@ async def test_a_slow_phone_keeps_its_run(service: RunService, url: str, monkeyp
 async def test_what_nobody_hears_makes_room(service: RunService, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(events, "ABANDONED_S", WAIT_S)
     monkeypatch.setattr(events, "FIRST_LISTENER_S", WAIT_S)
-
     async with Visitor(url, Page.of(url)) as visitor:
         sessions = []
         for number in range(4):

@@ -100,7 +100,6 @@ async def test_while_the_database_is_locked_all_share_one_check(service: FakeSer
         assert is_unlocked.wait(WAIT_S)
 
     service.check_storage = check  # type: ignore[method-assign]
-
     transport = httpx.ASGITransport(app=bare_host(service, ServerConfig()))  # type: ignore[arg-type]
     async with httpx.AsyncClient(transport=transport, base_url=HERE) as client:
         waiting = [asyncio.create_task(client.get("/readyz")) for _ in range(45)]

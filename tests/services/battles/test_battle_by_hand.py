@@ -257,7 +257,6 @@ def test_old_battles_make_room_for_new_ones(monkeypatch: pytest.MonkeyPatch) -> 
     """Settled ones first, then the oldest that is over of who has most; never one that goes on, though too many do."""
     monkeypatch.setattr("gac_app.services.battles.visitor_battles.KEPT_BATTLES", 3)
     live = VisitorBattles(cast("RunService", None), cast("Store", None))
-
     ann = owner_of(ALICE)
 
     def add(owner: str, client: str, *, is_over: bool, is_skipped: bool = False) -> tuple[Battle, list[Battle]]:

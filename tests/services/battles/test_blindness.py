@@ -134,7 +134,6 @@ def test_what_stop_hid_is_neither_shown_nor_fed_later(house: House) -> None:
     view = stopped(arena, seen)
     assert (view.phase, view.may_vote, lengths(view)) == ("answered", True, lengths(view)[:1] * 2)
     assert [view.turns[0].left.is_over, view.turns[0].right.is_over] == [True, True]
-
     arena.service.next_turn(ALICE, view.id, "And?")
     until(lambda: any(lengths(arena.service.battles.look(ALICE, view.id))), "for the second answer")
     later = stopped(arena, view)
@@ -142,7 +141,6 @@ def test_what_stop_hid_is_neither_shown_nor_fed_later(house: House) -> None:
     fed = arena.service.battles.find(ALICE, view.id).last.streams
     shown = [view.turns[0].left.text, view.turns[0].right.text]
     assert [fed[side].messages[1].content for side in SIDES] == shown
-
     with pytest.raises(RequestError, match="changed meanwhile"):
         arena.service.judge.vote(ALICE, view.id, "tie", view.ballot)  # in another tab, which shows the first turn
     arena.service.judge.vote(ALICE, view.id, "tie", later.ballot)

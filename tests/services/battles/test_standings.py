@@ -26,7 +26,6 @@ def test_the_leaderboard_moves_with_a_vote(house: House) -> None:
     assert {line.name for line in empty.standings} == NAMES
     assert "Not enough votes" in empty.problem
     assert standings.choices() == ((), ())
-
     view = arena.answered(prompt="Give me three tips for learning to play the guitar.")
     voted = arena.service.judge.vote(ALICE, view.id, "left", view.ballot)
     told = arena.service.battles.look(ALICE, view.id)
@@ -80,7 +79,6 @@ def test_a_board_is_rated_once_until_votes_change(house: House, monkeypatch: pyt
     assert standings.leaderboard(BOB) is first[0]
     assert standings.leaderboard(BOB, own=True).num_votes == 0
     assert len(standings._boards) == 4
-
     plant_vote(arena.store, "a", "b", "left", ALICE)
     standings._rating_s = 0.0
     assert [standings.leaderboard(ALICE, **options).num_votes for options in asked] == [3, 3, 3, 3]

@@ -342,9 +342,7 @@ def test_what_a_full_queue_refuses_is_not_tokenised(jam: Jam, monkeypatch: pytes
 
 def test_in_a_full_queue_who_waits_with_most_gives_way(jam: Jam) -> None:
     first, last = (jam.service.start(ALICE, f"next {number}", SHORT) for number in range(2))
-
     bobs = jam.service.start(BOB, "only one", SHORT)
-
     assert ended(last).status == RunStatus.ABORTED
     assert "others had their turn" in end_of(last.streams["ensemble"]).detail
     assert [run.status for run in (first, bobs)] == ["waiting", "waiting"]

@@ -30,9 +30,7 @@ def test_every_stream_replays_and_takes_the_alternative(house: House) -> None:
     parent = answer(service)
     token_id, token = alternative(parent)
     prefix = parent.streams["ensemble"].steps[:POSITION]
-
     branched = ended(service.branch(ALICE, parent.id, POSITION, token_id))
-
     assert (branched.parent_run_id, branched.branch_position) == (parent.id, POSITION)
     assert branched.swap == (parent.streams["ensemble"].steps[POSITION].token, token)
     assert service.history.find(ALICE, branched.id).swap == branched.swap
@@ -56,9 +54,7 @@ def test_the_alternative_may_be_the_end(house: House) -> None:
     parent = answer(service)
     end_id, end = alternative(parent)
     assert end == b""
-
     branched = ended(service.branch(ALICE, parent.id, POSITION, end_id))
-
     for stream in branched.streams.values():
         assert (end_of(stream).reason, stream.text) == (FinishReason.STOP, " the" * POSITION)
         assert end_of(stream).num_tokens == POSITION + 1
@@ -68,9 +64,7 @@ def test_a_run_may_be_branched_while_it_decodes(house: House) -> None:
     service = house.service([FakeModel("a", 1, delay_s=0.002), FakeModel("b", 2)])
     parent = begun(service.start(ALICE, "Go on", LONG), num_steps=POSITION + 2)
     token_id, token = alternative(parent)
-
     branched = begun(service.branch(ALICE, parent.id, POSITION, token_id), num_steps=POSITION + 2)
-
     assert not parent.over.is_set()
     assert branched.streams["ensemble"].steps[POSITION].token == token
 
@@ -82,7 +76,6 @@ def test_an_answer_with_unknown_tokens_is_not_branched(house: House) -> None:
     first = house.service([FixedModel("a", {lacked: 0.6, b"x": 0.4})])
     parent = answer(first)
     first.close()
-
     with pytest.raises(RequestError, match="members do not know"):
         house.service([other]).branch(ALICE, parent.id, POSITION, alternative(parent)[0])
 
@@ -92,10 +85,8 @@ def test_an_answer_of_a_branch_anew_stays_in_the_branch(house: House, key: str) 
     service = house.service()
     parent = answer(service, temperature=1.5, seed=3)
     branched = ended(service.branch(ALICE, parent.id, POSITION, alternative(parent)[0]))
-
     anew = ended(service.regenerate(ALICE, branched.id, key))
     longer = ended(service.extend(ALICE, anew.id))
-
     prefix = [step.token for step in branched.streams[key].steps[: POSITION + 1]]
     for run in (anew, longer, house.service().history.find(ALICE, longer.id)):
         assert (run.branch_position, run.swap) == (POSITION, branched.swap)
@@ -115,6 +106,5 @@ def test_a_branch_stopped_before_its_token_takes_it_later(service: RunService) -
         stream.events = begun_again.events
         stopped = end_of(stream)
         assert (stopped.num_tokens, stopped.num_decoded, stopped.digest) == (POSITION, 0, "")
-
     for run in (service.extend(ALICE, branched.id), service.regenerate(ALICE, branched.id, "ensemble")):
         assert texts(ended(run))["ensemble"] == whole["ensemble"]

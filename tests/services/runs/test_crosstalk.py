@@ -34,7 +34,6 @@ def test_ten_visitors_at_once_get_what_each_would_get_alone(house: House) -> Non
         visitor.join(WAIT_S)
     for run in runs.values():
         ended(run)
-
     assert max(models[0].batches) > 1, "some passes were shared"
     alone = house.service(fake_models())
     answers = set()

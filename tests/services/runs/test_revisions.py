@@ -24,10 +24,8 @@ from tests.ui.spy import lines_of
 def test_a_revised_prompt_takes_the_run_s_place(service: RunService) -> None:
     first = answer(service, "First?")
     second = ended(service.start(ALICE, "Secnod?", SHORT, first.conversation_id))
-
     again = ended(service.revise(ALICE, second.id, "Second?", SHORT))
     third = ended(service.start(ALICE, "Third?", SHORT, first.conversation_id))
-
     expected = (second.id, None, first.conversation_id)
     assert (again.parent_run_id, again.branch_position, again.conversation_id) == expected
     asked = [message.content for message in third.streams["ensemble"].messages if message.role == "user"]
@@ -62,10 +60,8 @@ def test_a_branch_is_compared_with_no_settings(service: RunService) -> None:
 def test_one_answer_anew_takes_over_the_others(house: House) -> None:
     service = house.service()
     run = answer(service, temperature=1.5, seed=3)
-
     anew = ended(service.regenerate(ALICE, run.id, "member:b"))
     later = ended(service.regenerate(ALICE, anew.id, "member:b"))
-
     assert {key: text == texts(run)[key] for key, text in texts(anew).items()} == {
         "ensemble": True, "member:a": True, "member:b": False,
     }  # fmt: skip
@@ -91,13 +87,11 @@ def test_a_stopped_answer_goes_on_and_loses_no_word(house: House) -> None:
     service.stop(ALICE, run.id)
     said = texts(ended(run))
     assert said["ensemble"] != texts(whole)["ensemble"]
-
     on = service.extend(ALICE, run.id, "ensemble")
     assert on.streams["ensemble"].text == said["ensemble"], "its words are there at once"
     service.stop(ALICE, on.id)
     assert texts(ended(on))["ensemble"].startswith(said["ensemble"])
     assert texts(on)["member:a"] == said["member:a"], "one answer goes on, the others are kept"
-
     end = ended(service.extend(ALICE, on.id))
     assert texts(end) == texts(whole)
     assert end.settings == whole.settings
@@ -127,7 +121,6 @@ def test_figures_are_of_what_was_decoded(house: House, tmp_path: Path) -> None:
         [imported] = other.export()
     assert [one["num_replayed"] for one in line["answers"]] == [10, 10, 10]
     assert imported["answers"] == line["answers"]
-
     for view in (longer, stored):
         for stream in view.streams.values():
             end = end_of(stream)

@@ -88,10 +88,8 @@ def test_a_stored_run_is_found_whole_after_a_restart(house: House) -> None:
     assert run.status == RunStatus.FINISHED
     assert first.history.find(ALICE, run.id) is run
     first.close()
-
     second = house.service()
     found = second.history.find(ALICE, run.id)
-
     assert found is not run
     for name in ("id", "conversation_id", "prompt", "settings", "member_names", "status", "is_saved", "outcome"):
         assert getattr(found, name) == getattr(run, name), name
@@ -121,10 +119,8 @@ def test_follow_up_turns_carry_each_stream_s_own_answers(house: House) -> None:
     first = answer(service, "First?", system_prompt="Be verbose.")  # the next turn's settings count
     second = ended(service.start(ALICE, "Second?", briefly, first.conversation_id))
     service.close()
-
     service = house.service()  # and it goes on after a restart
     third = ended(service.start(ALICE, "Third?", briefly, first.conversation_id))
-
     for key in third.streams:
         assert third.streams[key].messages == (
             Message("system", "Be short."),
@@ -144,7 +140,6 @@ def test_a_member_switched_off_can_join_again(service: RunService) -> None:
     assert list(first.streams) == ["ensemble", "member:a"]
     assert (first.member_names, first.streams["ensemble"].finished.num_ensembled) == (("a", "b"), 0)
     assert first.streams["ensemble"].text == first.streams["member:a"].text
-
     second = ended(service.start(ALICE, "Second?", SHORT, first.conversation_id))
     assert second.streams["member:b"].messages[1] == Message("assistant", first.streams["ensemble"].text)
     branch = ended(service.branch(ALICE, first.id, 1, first.streams["ensemble"].steps[1].top[1].token_id))
@@ -175,7 +170,6 @@ def test_other_runs_that_decode_are_counted(house: House) -> None:
 
 def test_text_that_no_database_takes_is_cleaned_at_the_edge(service: RunService) -> None:
     run = answer(service, "a\0b\ud800c <|im_end|> '; DROP TABLE run; --")
-
     assert run.prompt == "a\ufffdb\ufffdc <|im_end|> '; DROP TABLE run; --"
     assert run.streams["member:a"].messages[-1].content == run.prompt
     assert [line.prompt for line in listed(service, ALICE, search="DROP TABLE")] == [run.prompt]
@@ -199,10 +193,8 @@ def test_a_bad_request_names_its_field_and_leaves_nothing(
     shared: tuple[RunService, list[FakeModel]], message: str, prompt: Any, changes: dict[str, Any]
 ) -> None:
     service, models = shared
-
     with pytest.raises(RequestError, match=f"^{message}") as caught:
         service.start(ALICE, prompt, changes)
-
     assert caught.value.field.split(".")[0] == message.split(":")[0]
     assert len(str(caught.value)) < 300, "a message, not a dump"
     assert listed(service, ALICE) == []

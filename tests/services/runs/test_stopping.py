@@ -26,9 +26,7 @@ def test_a_stop_ends_and_frees_every_stream(house: House) -> None:
     service = house.service(models)
     run = begun(service.start(ALICE, "Go on", LONG), num_steps=3)
     stopped_at = time.monotonic()
-
     service.stop(ALICE, run.id)
-
     assert run.over.wait(WAIT_S)
     assert time.monotonic() - stopped_at < SOON_S
     num_passes = [len(model.batches) for model in models]
@@ -54,10 +52,8 @@ def test_a_stop_is_heard_while_a_member_hangs(house: House, hung: str) -> None:
     second = service.start(ALICE, "Its member is busy already", {**LONG, "mode": "every-step"})
     until(lambda: second.status == "running")
     stopped_at = time.monotonic()
-
     service.stop(ALICE, run.id)
     service.stop(ALICE, second.id)
-
     for stopped in (run, second):
         assert stopped.over.wait(WAIT_S)
         assert stopped.status == RunStatus.ABORTED
@@ -73,9 +69,7 @@ def test_closing_the_service_aborts_its_runs(house: House) -> None:
     running = begun(service.start(ALICE, "running", LONG))
     waiting = service.start(ALICE, "waiting", LONG)
     started = time.monotonic()
-
     service.close()
-
     assert time.monotonic() - started < SOON_S
     assert running.over.is_set()
     assert waiting.over.is_set()
@@ -105,9 +99,7 @@ def test_a_run_that_cannot_be_ended_becomes_interrupted(house: House, monkeypatc
     until(lambda: all(run.sessions for run in others) and all(len(run.sessions) == 2 for run in runs))
     assert model.is_hanging.wait(WAIT_S)
     started = time.monotonic()
-
     service.close()
-
     assert time.monotonic() - started < 25, "one deadline for all runs, not one each"
     statuses = [line.status for line in listed(house.service(), ALICE)]
     assert statuses.count(RunStatus.INTERRUPTED) > 10, "all but those that had not begun to read"
@@ -143,9 +135,7 @@ def test_a_later_turn_is_stopped_and_its_reads_forgotten(house: House) -> None:
     service = house.service(models)
     first = ended(service.start(ALICE, "a very private prompt", SHORT))
     second = begun(service.start(ALICE, "Second?", LONG, first.conversation_id))
-
     service.history.delete_runs(ALICE, [first.id])
-
     assert second.over.is_set()
     assert ended(second).status == RunStatus.ABORTED
     assert [m.content for m in second.streams["ensemble"].messages] == ["Second?"]
@@ -177,8 +167,6 @@ def test_a_turn_that_waits_for_a_deletion_begins_afresh(house: House) -> None:
 def test_a_run_that_was_never_stored_is_deleted_all_the_same(service: RunService) -> None:
     run = ended(service.start(ALICE, "Hello", SHORT))
     service._store.delete_run(ALICE, run.id).result()  # as if it had been lost
-
     service.history.delete_runs(ALICE, [run.id])
-
     with pytest.raises(NotFoundError):
         service.history.find(ALICE, run.id)

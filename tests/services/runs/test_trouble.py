@@ -104,9 +104,7 @@ def test_finished_runs_do_not_fill_the_memory(house: House, other: Store) -> Non
 def test_a_failing_member_ends_the_streams_it_is_in(house: House, kind: Any, steady_clock: None) -> None:
     models = [FakeModel("a", 1), FakeModel("b", 2, fault=Fault(kind, from_read=2))]
     service = house.service(models)
-
     run = answer(service, mode="every-step", step_timeout_s=HANG_S if kind == "hang" else 60.0)
-
     assert (run.status, run.is_saved) == (RunStatus.FAILED, True)
     healthy, broken, ensemble = (end_of(run.streams[key]) for key in ("member:a", "member:b", "ensemble"))
     assert (healthy.reason, healthy.num_tokens) == (FinishReason.LENGTH, 10)
@@ -123,9 +121,7 @@ def test_a_failing_member_ends_the_streams_it_is_in(house: House, kind: Any, ste
 def test_a_dropped_member_is_marked_in_stored_traces(house: House, kind: Any, steady_clock: None) -> None:
     models = [FakeModel("a", 1), FakeModel("b", 2, fault=Fault(kind, from_read=2))]
     first = house.service(models)
-
     run = answer(first, mode="every-step", on_member_failure="drop", step_timeout_s=HANG_S if kind == "hang" else 60.0)
-
     assert run.status == RunStatus.FINISHED
     models[1].released.set()
     first.close()
@@ -141,9 +137,7 @@ def test_one_visitor_s_failure_is_not_another_s(house: House) -> None:
     fault = Fault("raise", marker=b"BAD")
     models = [FakeModel(name, seed, fault=fault, delay_s=0.001) for seed, name in enumerate("ab")]
     service = house.service(models, server={"max_running": 4})
-
     runs = [service.start(ALICE, text, SHORT) for text in ("good one", "BAD", "good two", "BAD too")]
-
     assert [ended(run).status for run in runs] == [RunStatus.FINISHED, RunStatus.FAILED] * 2
 
 
@@ -162,9 +156,7 @@ def test_an_unexpected_fault_tells_no_internals(
         return real(request, share, **options)
 
     monkeypatch.setattr(ensemble, "open", opened)
-
     run = ended(service.extend(ALICE, first.id))
-
     broken = end_of(run.streams["member:a"])
     assert broken.reason is FinishReason.ERROR
     assert (broken.num_tokens, broken.num_decoded) == (10, 0), "it had kept the first answer's"
@@ -205,7 +197,6 @@ def damaged(house: House, statement: str) -> tuple[RunService, str, str]:
 @pytest.mark.parametrize("kind", IN_A_RUN | IN_AN_ANSWER)
 def test_it_is_named_when_opened_or_voted_on_and_can_be_deleted(house: House, kind: str) -> None:
     service, run_id, whole = damaged(house, (IN_A_RUN | IN_AN_ANSWER)[kind])
-
     for attempt in (
         lambda: service.history.find(ALICE, run_id),
         lambda: service.history.vote(ALICE, run_id, "tie"),
@@ -221,9 +212,7 @@ def test_it_is_named_when_opened_or_voted_on_and_can_be_deleted(house: House, ki
     assert [line.run_id for line in listed(service, ALICE, search="whole")] == [whole]
     exported = {line["run_id"]: line["status"] for line in house.store().export()}
     assert exported == {run_id: "damaged", whole: "finished"}
-
     service.history.delete_runs(ALICE, [run_id])
-
     assert [line.run_id for line in listed(service, ALICE)] == [whole]
 
 
