@@ -36,46 +36,30 @@ SOON_S = 20.0  # for what must not wait for something that never comes, on a mac
 class Fault:
     """From a sequence's `from_read`-th read on (from 0), what happens instead of logits. One that is tried again, since
     another in its pass has failed, counts once.
-
-    Args:
-        marker: only to sequences whose text holds it; empty = to all.
-        error: what is raised.
     """
 
     kind: Literal["nan", "inf", "raise", "hang"]
     from_read: int = 0
-    marker: bytes = b""
+    marker: bytes = b""  # only to sequences whose text holds it; empty = to all
     error: BaseException = field(default_factory=lambda: RuntimeError("planned"))
 
 
 @dataclass
 class FakeModel(RandomModel):
-    """A random model that counts, dawdles and fails, and never ends its answer by itself.
-
-    Args:
-        delay_s: of every forward pass.
-        own_vocabulary: None = one by the seed.
-
-    Attributes:
-        batches: how many sequences shared each forward pass.
-        num_read_at_once: how many ids each read computed.
-        shares: whose sequences were read.
-        is_hanging: set once a pass hangs.
-        released: lets a hanging pass go on, and all after it.
-    """
+    """A random model that counts, dawdles and fails, and never ends its answer by itself."""
 
     name: str = "a"
     seed: int = 0
     fault: Fault | None = None
-    delay_s: float = 0.0
+    delay_s: float = 0.0  # of every forward pass
     context_length: int = 4096
     max_sequences: int = 64
-    own_vocabulary: MemberVocabulary | None = None
-    batches: list[int] = field(default_factory=list)
-    num_read_at_once: list[int] = field(default_factory=list)
-    shares: set[Share] = field(default_factory=set)
-    is_hanging: threading.Event = field(default_factory=threading.Event)
-    released: threading.Event = field(default_factory=threading.Event)
+    own_vocabulary: MemberVocabulary | None = None  # None = one by the seed
+    batches: list[int] = field(default_factory=list)  # how many sequences shared each forward pass
+    num_read_at_once: list[int] = field(default_factory=list)  # how many ids each read computed
+    shares: set[Share] = field(default_factory=set)  # whose sequences were read
+    is_hanging: threading.Event = field(default_factory=threading.Event)  # set once a pass hangs
+    released: threading.Event = field(default_factory=threading.Event)  # lets it go on, and all after it
     is_closed: bool = False
     _starts: dict[int, list[int]] = field(default_factory=dict)  # by slot, where each read of it began
 
@@ -145,11 +129,7 @@ class FakeModel(RandomModel):
 
 
 class FixedModel(RandomModel):
-    """Gives the same known distribution after every text.
-
-    Args:
-        probs: of tokens that the vocabulary has; b"" = END. They sum to 1.
-    """
+    """Gives after every text the same probabilities of tokens that the vocabulary has; b"" = END. They sum to 1."""
 
     def __init__(self, name: str, probs: dict[bytes, float]) -> None:
         super().__init__(name, seed=0)

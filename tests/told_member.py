@@ -18,19 +18,12 @@ from gac_app.vocab.mapping import VocabMapping
 
 @dataclass
 class Teller:
-    """Tells of log-probabilities.
+    """Tells of log-probabilities."""
 
-    Attributes:
-        most: tokens that it tells at most.
-        most_wanted: single tokens that it tells of at once.
-        asked: how many tokens it was asked for, each time; minus how many single ones it was asked about.
-        num_answered: questions; all later ones fail but a step's first.
-    """
-
-    most: float = math.inf
-    most_wanted: float = 0
-    asked: list[int] = field(default_factory=list)
-    num_answered: float = math.inf
+    most: float = math.inf  # tokens that it tells at most
+    most_wanted: float = 0  # single tokens that it tells of at once
+    asked: list[int] = field(default_factory=list)  # how many tokens, each time; minus how many single ones
+    num_answered: float = math.inf  # questions; all later ones fail but a step's first
 
     def tell(self, logprobs_V: torch.Tensor, num: int) -> Told:
         self.note(num)

@@ -202,18 +202,14 @@ def test_no_draft_is_read_where_it_cannot_pay(how: dict[str, Any]) -> None:
 
 @dataclass
 class Follower(FakeModel):
-    """Has its leader's taste, and takes longer: until that one has read further than this pass does.
-
-    Args:
-        led: the lengths of context at which the leader will. It does not at the first pass, whose time tells that it is
-            the faster one, and at the last.
-        beside: those at which the leader will have read as far.
+    """Has its leader's taste, and takes longer: until that one has read further than this pass does. At the first pass,
+    whose time tells that it is the faster one, and at the last it will not.
     """
 
     seed: int = 5
     leader: FakeModel = field(default_factory=FakeModel)
-    led: range = range(0)
-    beside: range = range(0)
+    led: range = range(0)  # the lengths of context at which the leader will
+    beside: range = range(0)  # those at which it will have read as far
 
     def read(self, requests: list[ForwardRequest]) -> list[torch.Tensor]:
         until, num_ids = time.monotonic() + WAIT_S, max(len(request.ids) for request in requests)

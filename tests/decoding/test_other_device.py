@@ -58,16 +58,11 @@ class Held(torch.Tensor):
 
 @dataclass
 class Copies:
-    """Numbers of values copied, one entry a copy.
+    """Numbers of values copied, one entry a copy."""
 
-    Attributes:
-        to_host: each makes the host wait for the device.
-        across: between two of its devices.
-    """
-
-    to_host: list[int] = field(default_factory=list)
+    to_host: list[int] = field(default_factory=list)  # each makes the host wait for the device
     to_device: list[int] = field(default_factory=list)
-    across: list[int] = field(default_factory=list)
+    across: list[int] = field(default_factory=list)  # between two of its devices
 
     def clear(self) -> None:
         for found in (self.to_host, self.to_device, self.across):

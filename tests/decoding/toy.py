@@ -27,19 +27,12 @@ _END_PROB = 0.05
 
 @dataclass(frozen=True)
 class Toy:
-    """A distribution over texts.
+    """A distribution over texts."""
 
-    Args:
-        tokens: its vocabulary, all letters among them.
-        seed: draws the probabilities.
-        is_canonical: gives no probability to a token that its tokeniser would not produce there.
-        sparsity: share of tokens that have no probability anyway.
-    """
-
-    tokens: tuple[bytes, ...]
-    seed: int
-    is_canonical: bool = False
-    sparsity: float = 0.3
+    tokens: tuple[bytes, ...]  # all letters among them
+    seed: int  # draws the probabilities
+    is_canonical: bool = False  # gives no probability to a token that its tokeniser would not produce there
+    sparsity: float = 0.3  # share of tokens that have no probability anyway
 
     def probs(self, text: bytes) -> dict[bytes, float]:
         """Of the next token after `text`, by token; those of probability 0 are left out."""
@@ -106,19 +99,16 @@ def model_of(ensemble: Ensemble, name: str) -> ToyModel:
 
 @dataclass
 class Expected:
-    """What a toy expects after some bytes, however they were cut.
-
-    Attributes:
-        mass: the probability of the bytes; where it is 0 nothing is expected.
-        probs: of the next piece: the next token, or what is left of the one that has begun.
-        partial_probs: the part of each that belongs to longer left-overs.
-        untracked: probability, given the bytes, of tokenisations with a boundary that is no end of a piece told.
+    """What a toy expects after some bytes, however they were cut. The next piece is the next token, or what is left of
+    the one that has begun.
     """
 
-    mass: float = 0.0
-    probs: dict[bytes, float] = field(default_factory=dict)
-    partial_probs: dict[bytes, float] = field(default_factory=dict)
-    untracked: float = 0.0
+    mass: float = 0.0  # the probability of the bytes; where it is 0 nothing is expected
+    probs: dict[bytes, float] = field(default_factory=dict)  # of the next piece
+    partial_probs: dict[bytes, float] = field(
+        default_factory=dict
+    )  # the part of each that belongs to longer left-overs
+    untracked: float = 0.0  # probability, given the bytes, of tokenisations with a boundary that ends no piece told
 
 
 def expected(

@@ -28,11 +28,7 @@ class WatchedModel(FakeModel):
 
 
 class Desk:
-    """A model whose long reads are read four ids at a time, and its passes.
-
-    Args:
-        on_pass: called before each pass with its number of ids.
-    """
+    """A model whose long reads are read four ids at a time; before each pass `on_pass` is told its number of ids."""
 
     def __init__(self, on_pass: Callable[[int], None] | None = None, **fields: object) -> None:
         self.model = WatchedModel(**fields)  # type: ignore[arg-type]

@@ -15,11 +15,7 @@ from gac_app.models.base import Model
 
 
 class FlakyHost(Host):
-    """Holds what `make` makes.
-
-    Args:
-        share: of the messages that go wrong, each in one of the ways.
-    """
+    """Holds what `make` makes; a `share` of the messages goes wrong, each in one of the ways."""
 
     def __init__(self, make: Callable[[], Model], seed: int = 0, share: float = 0.3) -> None:
         self._make, self._share = make, share

@@ -22,29 +22,21 @@ KEY = "a secret"
 
 @dataclass
 class FakeInference:
-    """What the server has, and what it does wrong.
-
-    Attributes:
-        broken: gets a route's answer and gives what is sent instead.
-        busy: statuses of the next answers, with their `Retry-After`.
-        num_spoilt: so many of vLLM's next answers tell of the token taken alone, as beside questions about single ones.
-        most: tokens that it tells at most; a question for more is an error.
-        name: of the model.
-        is_old: does not know questions about single tokens; `num_old` counts them.
-        key: that it asks for; empty = none.
-    """
+    """What the server has, and what it does wrong."""
 
     model: Model
-    most: int = 1_000_000
-    key: str = ""
-    name: str = NAME
+    most: int = 1_000_000  # tokens that it tells; a question for more is an error
+    key: str = ""  # that it asks for; empty = none
+    name: str = NAME  # of the model
     context_length: int = 512
-    is_old: bool = False
-    num_old: int = 0
-    num_spoilt: int = 0
-    broken: Callable[[Any], Any] | None = None
+    is_old: bool = False  # does not know questions about single tokens
+    num_old: int = 0  # of these questions
+    num_spoilt: int = (
+        0  # of vLLM's next answers, that tell of the token taken alone, as beside questions about single ones
+    )
+    broken: Callable[[Any], Any] | None = None  # gets a route's answer and gives what is sent instead
     status: int = 200
-    busy: list[tuple[int, str]] = field(default_factory=list)
+    busy: list[tuple[int, str]] = field(default_factory=list)  # statuses of the next answers, with their `Retry-After`
     longest: int = 0  # ids of a question
     asked: list[int] = field(default_factory=list)  # how many tokens, at each step
     lock: threading.Lock = field(default_factory=threading.Lock)

@@ -15,33 +15,20 @@ from tests.fakes import logits_after
 
 @dataclass
 class FakeVllm:
-    """What is used of vLLM.
+    """What is used of vLLM. Faults are of the next answers: "lose", "delay", "repeat" (the one before), "raise"."""
 
-    Attributes:
-        model: computes.
-        faults: of the next answers, in order: "lose", "delay", "repeat" (the one before), "raise"; "" = none.
-        chunks: how many ids each chunk had, by request.
-        arguments: that the engine was made with.
-        environment: in which it was started.
-        num_open: requests that have not ended.
-        most_told: fewer tokens than asked for.
-        errored: every question raises, until it is started again.
-        num_started: times that it was started.
-        why_not: it does not start.
-    """
-
-    model: Model
+    model: Model  # computes
     StreamingInput: Any = field(default=lambda prompt, params: SimpleNamespace(prompt=prompt, params=params))
-    faults: list[str] = field(default_factory=list)
-    chunks: dict[str, list[int]] = field(default_factory=dict)
-    arguments: dict[str, Any] = field(default_factory=dict)
-    environment: dict[str, str] = field(default_factory=dict)
-    num_open: int = 0
-    most_told: int = 1_000_000
-    errored: bool = False
+    faults: list[str] = field(default_factory=list)  # in order; "" = none
+    chunks: dict[str, list[int]] = field(default_factory=dict)  # how many ids each had, by request
+    arguments: dict[str, Any] = field(default_factory=dict)  # that the engine was made with
+    environment: dict[str, str] = field(default_factory=dict)  # in which it was started
+    num_open: int = 0  # requests that have not ended
+    most_told: int = 1_000_000  # tokens, if more are asked for
+    errored: bool = False  # every question raises, until it is started again
     is_shut: bool = False
     num_started: int = 0
-    why_not: str = ""
+    why_not: str = ""  # it does not start
     DELTA = "delta"
     version = "fake"
 

@@ -18,11 +18,8 @@ Answer = tuple[int, Mapping[str, str], bytes]  # status, headers, body
 
 @contextmanager
 def serving(answer: Callable[[BaseHTTPRequestHandler, bytes], Answer | None]) -> Iterator[str]:
-    """Its address, as long as the body runs.
-
-    Args:
-        answer: to a request with this body; None = the connection breaks off. A `Content-Length` of its own may say
-            more than it sends.
+    """Its address, as long as the body runs. If `answer` gives None, the connection breaks off; a `Content-Length` of
+    its own may say more than it sends.
     """
 
     class Handler(BaseHTTPRequestHandler):

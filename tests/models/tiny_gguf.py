@@ -14,10 +14,8 @@ import torch
 
 
 def save_llama_gguf(directory: Path, path: Path, *, kind: str = "F32", licence: str = "") -> Path:
-    """Write the model that `tiny.save_llama` or `tiny.save_spaced_llama` saved to `directory` as one GGUF file.
-
-    Args:
-        kind: of its matrices, a name of `GGMLQuantizationType`.
+    """Write the model that `tiny.save_llama` or `tiny.save_spaced_llama` saved to `directory` as one GGUF file, with
+    matrices of a kind of `GGMLQuantizationType`.
     """
     from gguf import MODEL_ARCH, GGUFWriter, get_tensor_name_map
     from safetensors.torch import load_file

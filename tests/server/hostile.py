@@ -31,12 +31,7 @@ BODIES = {
 
 
 class Hostile:
-    """Sends requests of one kind, several at a time.
-
-    Args:
-        kind: a method's name, or one of `BODIES`.
-        address: where they come from.
-    """
+    """Sends requests of one kind, a method's name or one of `BODIES`, several at a time, from an address."""
 
     def __init__(self, url: str, page: Page, kind: str, address: str = "127.0.0.1") -> None:
         self.url, self.page, self.address = url, page, address

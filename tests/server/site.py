@@ -139,12 +139,7 @@ class Page:
 
 
 class Tab:
-    """A page in some browser, and what its script sends.
-
-    Args:
-        http: reaches the host as the browser would.
-        key: the browser's; "" = a new one.
-    """
+    """A page in some browser, with its key or a new one, and what its script sends; `http` reaches the host."""
 
     def __init__(self, http: httpx.Client, key: str = "") -> None:
         self.http, self.key = http, key or secrets.token_hex(32)

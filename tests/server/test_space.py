@@ -58,11 +58,7 @@ class Browser(Tab):
 
 
 class Space:
-    """Starts servers that share a mirror, each with a database of its own.
-
-    Args:
-        more: variables.
-    """
+    """Starts servers that share a mirror, each with a database of its own; they have `more` variables."""
 
     def __init__(self, folder: Path, more: Mapping[str, str]) -> None:
         self.folder, self.more = folder, more

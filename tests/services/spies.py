@@ -32,11 +32,7 @@ Clues = dict[str, float]
 
 
 class Spies:
-    """Plays battles of an arena and guesses.
-
-    Args:
-        fastest: the contestants' names, the fastest first, as anybody finds out by asking on Compare.
-    """
+    """Plays battles of an arena and guesses. Who is `fastest`, the first, anybody finds out by asking on Compare."""
 
     def __init__(self, arena: ArenaService, runs: RunService, fastest: Sequence[str], prompts: Sequence[str]) -> None:
         self.arena, self.runs, self._fastest, self._prompts = arena, runs, fastest, prompts
