@@ -9,13 +9,12 @@ from typing import Any
 import pytest
 
 from gac_app.decoding.trace.events import FinishReason
-from gac_app.errors import NotFoundError
 from gac_app.executors import threads
 from gac_app.models.message import Message
 from gac_app.services.battles.arena import ArenaService
 from gac_app.services.completions.completion_run import Question
 from gac_app.services.completions.completions import Asker, Completions
-from gac_app.services.runs.runs import LiveRun, RunService
+from gac_app.services.runs.runs import LiveRun
 from gac_app.storage import RunStatus
 from tests.fakes import SOON_S, WAIT_S, FakeModel, Fault
 from tests.services.house import ALICE, LONG, SHORT, House, begun, end_of, ended, listed, slow_models, texts, until
@@ -162,11 +161,3 @@ def test_a_turn_that_waits_for_a_deletion_begins_afresh(house: House) -> None:
         third = ended(started[0].result(WAIT_S))
     asked = [m.content for m in third.streams["ensemble"].messages if m.role == "user"]
     assert asked == [second.prompt, "Third?"]
-
-
-def test_a_run_that_was_never_stored_is_deleted_all_the_same(service: RunService) -> None:
-    run = ended(service.start(ALICE, "Hello", SHORT))
-    service._store.delete_run(ALICE, run.id).result()  # as if it had been lost
-    service.history.delete_runs(ALICE, [run.id])
-    with pytest.raises(NotFoundError):
-        service.history.find(ALICE, run.id)
