@@ -24,8 +24,7 @@ from gac_app.storage.database import paging
 from gac_app.storage.database.database import DeletedIds, when_written
 from gac_app.storage.database.tables import UtcDateTime
 from gac_app.storage.database.visitors import is_pseudonym_of, new_pseudonym
-from tests.databases import sql, statements
-from tests.storage.battles.test_battles import judged
+from tests.databases import sql
 from tests.storage.samples import ALICE, BOB, answer, listed, new_id, new_run
 
 
@@ -226,11 +225,3 @@ def test_a_run_whose_position_is_taken_comes_last(store: Store, other: Store) ->
     other.import_records([{**line, "position": 2}], []).result()
     positions = {one["prompt"]: one["position"] for one in other.export()}
     assert positions == {"here": 1, "and here": 2, "elsewhere": 3}
-
-
-def test_an_export_reads_many_battles_with_each_statement(store: Store) -> None:
-    for _ in range(12):
-        judged(store)
-    with statements(store.engine) as told:
-        assert len(list(store.battles.export())) == 12
-    assert len(told) == 2 + 2, "two pages, of which one is empty, and their battles and judgements"

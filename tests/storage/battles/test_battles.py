@@ -14,7 +14,7 @@ import pytest
 from gac_app.errors import NotFoundError, RequestError
 from gac_app.storage import NewBattle, NewJudgement, NewRun, Store, StoredBattle
 from gac_app.storage.database import visitors
-from tests.databases import database_in, sql
+from tests.databases import database_in, sql, statements
 from tests.storage.samples import ALICE, BOB, new_id, new_run
 from tests.storage.test_deletion import occurrences
 
@@ -112,7 +112,9 @@ def test_an_imported_battle_shares_the_key_of_its_run(store: Store, other: Store
 
 def test_an_export_pages_and_leaves_damaged_battles_out(store: Store, path: Path) -> None:
     ids = [judged(store).battle_id for _ in range(103)]
-    assert [battle.battle_id for battle in store.battles.export()] == ids
+    with statements(store.engine) as told:
+        assert [battle.battle_id for battle in store.battles.export()] == ids
+    assert len(told) == 3 + 2 * 2, "three pages, of which one is empty, and their battles and judgements"
     assert list(store.battles.export(BOB)) == []
     sql(path, "UPDATE battle SET body = x'00' WHERE id = ?", ids[5])
     assert [battle.battle_id for battle in store.battles.export(ALICE)] == [*ids[:5], *ids[6:]]
@@ -214,13 +216,11 @@ def test_a_reader_of_votes_is_told_what_came_and_went(store: Store) -> None:
     first, second = judged(store), judged(store, BOB)
     assert store.battles.votes_version() == (2, 2)
     known = store.battles.news(0, 0)
-    assert [row.battle_id for row in known.added] == [first.battle_id, second.battle_id]
-    assert known.left is None
+    assert ([row.battle_id for row in known.added], known.left) == ([first.battle_id, second.battle_id], None)
     store.battles.judge(ALICE, first.battle_id, NewJudgement(position=1, kind="undo")).result()
     third = judged(store)
     news = store.battles.news(2, 2)
-    assert [row.battle_id for row in news.added] == [third.battle_id]
-    assert news.left == {2, 3}
+    assert ([row.battle_id for row in news.added], news.left) == ([third.battle_id], {2, 3})
     assert store.battles.votes_version() == (2, 3)
     store.delete_visitor(BOB).result()
     assert store.battles.votes_version() == (1, 3), "numbers are not used again"
@@ -229,12 +229,10 @@ def test_a_reader_of_votes_is_told_what_came_and_went(store: Store) -> None:
 
 def test_keys_of_addresses_rotate_and_are_deleted(store: Store, path: Path) -> None:
     first = store.battles.client_keys(10).result()
-    assert first.keys() == {9, 10, 11}
-    assert len(set(first.values())) == 3
+    assert (first.keys(), len(set(first.values()))) == ({9, 10, 11}, 3)
     assert store.battles.client_keys(10).result() == first, "on every server"
     later = store.battles.client_keys(12).result()
-    assert later.keys() == {11, 12, 13}
-    assert later[11] == first[11]
+    assert (later.keys(), later[11]) == ({11, 12, 13}, first[11])
     assert sql(path, "SELECT period FROM client_key ORDER BY 1") == [(11,), (12,), (13,)]
 
 
