@@ -31,7 +31,9 @@ def begun(batches: Batches, prompts: str, client: str = "") -> Batch:
 def test_a_batch_called_off_keeps_what_was_answered(house: House) -> None:
     service = slow(house)
     batches = Batches(service)
-    batch = begun(batches, "One?\nTwo?\nThree?")
+    batch = begun(batches, "One?\nTwo?\nThree?", "an address")
+    run = service._runs.find(owner_of(ALICE), batch.rows[0].run_id)
+    assert (run.client, run.is_of_batch) == ("an address", True), "as the queue knows it"
     with pytest.raises(BusyError, match="A batch of yours"):
         batches.start(ALICE, "Four?", SHORT)
     batches.cancel(BOB)
@@ -107,13 +109,6 @@ def test_invented_keys_take_their_own_address_places(house: House) -> None:
     batches.start(BOB, "Me?", SHORT, client="another")
     first.end("called off")
     batches.start(ALICE, "Me?", SHORT, client="one address")
-
-
-def test_the_queue_knows_where_a_batch_comes_from(house: House) -> None:
-    service = slow(house)
-    batch = begun(Batches(service), "One?", "an address")
-    run = service._runs.find(owner_of(ALICE), batch.rows[0].run_id)
-    assert (run.client, run.is_of_batch) == ("an address", True)
 
 
 def test_a_batch_that_nobody_shows_gives_way(house: House) -> None:
