@@ -32,11 +32,13 @@ def client(service: FakeService) -> TestClient:
     return TestClient(bare_host(service, ServerConfig()), base_url=HERE)  # type: ignore[arg-type]
 
 
-def test_readyz_is_200_once_members_and_database_are_ready(client: TestClient) -> None:
+def test_readyz_is_200_once_all_is_ready(client: TestClient, service: FakeService) -> None:
     for path in ("/readyz", "/health"):
         answer = client.get(path)
         assert (answer.status_code, answer.json()) == (200, {"status": "ready", "reasons": {}})
     assert client.get("/version").json() == {"version": __version__}
+    service.members.are_ready = False
+    assert client.get("/readyz").json()["reasons"] == {"ensemble": "being built"}, "after the last member"
 
 
 def test_readyz_names_every_reason_and_no_folder(client: TestClient, service: FakeService) -> None:
@@ -51,11 +53,6 @@ def test_readyz_names_every_reason_and_no_folder(client: TestClient, service: Fa
     assert answer.json() == {"status": "not ready", "reasons": reasons}
     healthy = client.get("/healthz")
     assert (healthy.status_code, healthy.json()) == (200, {"status": "ok"})
-
-
-def test_readyz_waits_for_the_ensemble_after_the_last_member(client: TestClient, service: FakeService) -> None:
-    service.members.are_ready = False
-    assert client.get("/readyz").json()["reasons"] == {"ensemble": "being built"}
 
 
 def test_the_service_is_closed_with_the_host(client: TestClient, service: FakeService) -> None:
