@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 import pytest
-from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from pydantic import ValidationError
 
@@ -16,8 +15,9 @@ from gac_app.config import MAX_PROMPT_CHARS
 from gac_app.server.api.requests import ChatRequest
 from gac_app.server.limits import callers
 from gac_app.server.limits.bodies import LARGE_BODY, RefusedError, checked_body
-from tests.api.site import ASK, HERE, Sites
+from tests.api.site import ASK, Sites
 from tests.event_loops import MOST_S, watched_loops
+from tests.server.conftest import entered as entered
 from tests.server.conftest import host as host
 from tests.server.hostile import BODIES
 
@@ -41,25 +41,19 @@ def test_large_answers_are_written_off_the_event_loop(site: Sites, path: str, bo
     assert slow == []
 
 
-@pytest.fixture(scope="module")
-def page(host: FastAPI) -> Iterator[TestClient]:
-    with TestClient(host, base_url=HERE, raise_server_exceptions=False) as client:
-        yield client
-
-
 @pytest.mark.parametrize("path", ["/", "/config", "/v1/openapi.json", "/gradio_api/info", "/metrics", "/readyz"])
-def test_documents_are_kept(page: TestClient, path: str) -> None:
-    page.get(path)
+def test_documents_are_kept(entered: TestClient, path: str) -> None:
+    entered.get(path)
     with watched_loops() as slow:
-        assert page.get(path).status_code == 200
+        assert entered.get(path).status_code == 200
     assert slow == []
 
 
 @pytest.mark.parametrize("path", ["/gradio_api/queue/join", "/v1/chat/completions", "/v1/responses", "/detokenize"])
 @pytest.mark.parametrize("name", BODIES)
-def test_large_bodies_are_read_off_the_event_loop(page: TestClient, path: str, name: str) -> None:
+def test_large_bodies_are_read_off_the_event_loop(entered: TestClient, path: str, name: str) -> None:
     with watched_loops() as slow:
-        answer = page.post(path, content=BODIES[name][1], headers={"Content-Type": "application/json"})
+        answer = entered.post(path, content=BODIES[name][1], headers={"Content-Type": "application/json"})
     assert answer.status_code in (400, 404)
     assert slow == []
 

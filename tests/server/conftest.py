@@ -33,6 +33,12 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
     return create_host(service, service.config)
 
 
+@pytest.fixture(scope="module")
+def entered(host: FastAPI) -> Iterator[TestClient]:
+    with TestClient(host, base_url=HERE, raise_server_exceptions=False) as client:
+        yield client
+
+
 def an_address() -> tuple[str, int]:
     """That no other client of these hosts has."""
     return ".".join(["10", *(str(secrets.randbelow(256)) for _ in range(3))]), 1

@@ -7,7 +7,6 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -28,12 +27,6 @@ from tests.services.house import until
 from tests.ui.planted import KEY, planted_service
 
 SECRET = "a secret prompt"
-
-
-@pytest.fixture(scope="module")
-def entered(host: FastAPI) -> Iterator[TestClient]:
-    with TestClient(host, base_url=HERE, raise_server_exceptions=False) as client:
-        yield client
 
 
 @pytest.fixture
@@ -76,16 +69,15 @@ def test_a_session_hash_of_another_form_goes_no_further(
     assert len(states_of(host)) == before
 
 
-@pytest.mark.parametrize(
-    "path", ["queue/data?session_hash=x%20y", "heartbeat/" + "x" * 65, "heartbeat/a%00b", "queue/data"]
+NO_STREAMS = dict.fromkeys(
+    ("queue/data?session_hash=x%20y", f"heartbeat/{'x' * 65}", "heartbeat/a%00b", "queue/data"), 400
 )
-def test_a_stream_of_such_a_session_is_none(client: TestClient, path: str) -> None:
-    assert client.get(f"{API}/{path}").status_code == 400
 
 
-def test_a_stream_of_no_session_is_404_and_makes_none(client: TestClient, host: FastAPI) -> None:
+@pytest.mark.parametrize(("path", "status"), [*NO_STREAMS.items(), ("queue/data?session_hash=unknown", 404)])
+def test_a_stream_of_no_session_makes_none(client: TestClient, host: FastAPI, path: str, status: int) -> None:
     before = len(states_of(host))
-    assert client.get(f"{API}/queue/data?session_hash=unknown").status_code == 404
+    assert client.get(f"{API}/{path}").status_code == status
     assert len(states_of(host)) == before
 
 
