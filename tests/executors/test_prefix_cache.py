@@ -43,6 +43,10 @@ class Desk:
         sequence = self.member.open(ids, LOCAL, namespace)
         return sequence, self.read(sequence)
 
+    def free(self, sequence: KVSequence) -> None:
+        self.member.free(sequence)
+        in_worker(self.member)
+
 
 @pytest.fixture
 def desk() -> Iterator[Desk]:
@@ -80,8 +84,7 @@ def test_a_prompt_that_goes_on_differently_shares_its_beginning(desk: Desk) -> N
 
 def test_an_unused_sequence_is_taken_over_before_one_is_copied(desk: Desk) -> None:
     (left, _), (used, _) = desk.opened(PROMPT), desk.opened(PROMPT)
-    desk.member.free(left)
-    in_worker(desk.member)
+    desk.free(left)
     num_held = desk.model.num_held
     desk.opened(PROMPT)
     assert desk.model.num_held == num_held
@@ -107,8 +110,7 @@ def test_nothing_is_shared_across_scopes(desk: Desk, namespace: str) -> None:
 
 
 def test_little_is_not_kept(desk: Desk) -> None:
-    desk.member.free(desk.opened(PROMPT[: MIN_SHARED - 1])[0])
-    in_worker(desk.member)
+    desk.free(desk.opened(PROMPT[: MIN_SHARED - 1])[0])
     assert desk.member.kept.num_sequences == 0
 
 
@@ -118,8 +120,7 @@ def test_an_ended_sequence_is_gone_on_from_without_a_copy(desk: Desk) -> None:
     desk.member.free(first)
     turn = [*PROMPT, 70, 71, 80, 81]
     _, result = desk.opened(turn)
-    assert desk.model.num_read == len(turn)
-    assert desk.model.num_held == 1
+    assert (desk.model.num_read, desk.model.num_held) == (len(turn), 1)
     assert torch.equal(probs_of(result), fresh(desk.member, turn))
 
 
@@ -128,15 +129,11 @@ def test_what_is_kept_is_bounded_in_ids_and_told() -> None:
     model.bytes_per_id = 10
     desk = Desk(model)
     for number in range(6):
-        sequence, _ = desk.opened([100 + number] * 90, f"alice/{number}")
-        desk.member.free(sequence)
-        in_worker(desk.member)
+        desk.free(desk.opened([100 + number] * 90, f"alice/{number}")[0])
         num_kept = min(number + 1, 2)  # three would be more than two contexts
         assert desk.member.kept == Kept(num_kept, MAX_KEPT, 90 * num_kept, 200, 900 * num_kept, 2000)
         assert model.num_held == num_kept
-    short, _ = desk.opened(PROMPT, "alice/short")
-    desk.member.free(short)
-    in_worker(desk.member)
+    desk.free(desk.opened(PROMPT, "alice/short")[0])
     assert (desk.member.kept.num_sequences, desk.member.kept.num_ids) == (2, 90 + len(PROMPT))
     desk.member.close()
 
@@ -147,8 +144,7 @@ def test_what_is_forgotten_is_freed_and_no_longer_kept(desk: Desk, forgotten: st
     desk.member.free(desk.opened(PROMPT)[0])
     desk.member.free(desk.opened(PROMPT, "bob/talk")[0])
     desk.member.forget(forgotten)
-    desk.member.free(live)
-    in_worker(desk.member)
+    desk.free(live)
     assert desk.model.num_held == num_held
     assert {kept.namespace for kept in desk.member._scheduler.prefix_cache._kept} == {NAMESPACE, "bob/talk"} - (
         {NAMESPACE} if forgotten in (NAMESPACE, "alice") else {"bob/talk"} if forgotten == "bob" else set()
@@ -159,8 +155,7 @@ def test_what_is_forgotten_before_it_is_read_is_not_kept(desk: Desk) -> None:
     sequence = desk.member.open(PROMPT, LOCAL, NAMESPACE)
     desk.member.forget(NAMESPACE)
     desk.read(sequence)
-    desk.member.free(sequence)
-    in_worker(desk.member)
+    desk.free(sequence)
     assert desk.model.num_held == desk.member.kept.num_sequences == 0
 
 
@@ -179,8 +174,7 @@ OUT_OF_MEMORY = (
 def test_kept_sequences_are_given_up_where_memory_ends(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, num_reads: int, error: Exception
 ) -> None:
-    desk.member.free(desk.opened(PROMPT)[0])
-    in_worker(desk.member)
+    desk.free(desk.opened(PROMPT)[0])
     real, has_begun = desk.model.read, threading.Event()
 
     def read(requests: list[ForwardRequest]) -> list[torch.Tensor]:
@@ -238,8 +232,7 @@ def test_the_chat_prefix_is_copied_of_the_shortest(opened: Desk, monkeypatch: py
 
 def test_the_chat_prefix_outlasts_the_sessions(opened: Desk) -> None:
     for _ in range(3):
-        opened.member.free(opened.opened(PROMPT, "")[0])
-        in_worker(opened.member)
+        opened.free(opened.opened(PROMPT, "")[0])
         assert opened.model.num_held == 1
     [kept] = opened.member._scheduler.prefix_cache._kept
     assert (kept.namespace, [*kept.ids], opened.model._cached[kept.slot]) == ("", CHAT_PREFIX, CHAT_PREFIX)

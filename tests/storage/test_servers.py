@@ -6,7 +6,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -70,9 +70,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> HandClock:
 @pytest.mark.process
 def test_a_second_server_leaves_the_first_one_s_runs_alone(url: str) -> None:
     with other_server(url) as (process, run_id):
-        second = Store(url)
-        assert status_of(second, run_id) == RunStatus.RUNNING
-        second.close()
+        with closing(Store(url)) as second:
+            assert status_of(second, run_id) == RunStatus.RUNNING
         third = Store(url)
         assert status_of(third, run_id) == RunStatus.RUNNING, "nor when one of them leaves"
         process.kill()
@@ -103,18 +102,16 @@ def test_a_server_elsewhere_is_dead_once_it_is_silent(
 def test_a_clock_that_is_set_makes_no_server_dead(run: NewRun, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     boot_s = psutil.boot_time()
     monkeypatch.setattr(psutil._psplatform, "boot_time", lambda: boot_s + 24 * 3600)
-    second = Store(url)
-    assert status_of(second, run.run_id) == RunStatus.RUNNING
-    second.close()
+    with closing(Store(url)) as second:
+        assert status_of(second, run.run_id) == RunStatus.RUNNING
 
 
 def test_servers_before_and_after_an_update_let_each_other_live(run: NewRun, url: str, path: Path) -> None:
     host, me = f"{platform.node()} {Path('/proc/self/ns/pid').readlink()}", psutil.Process()
     assert sql(path, "SELECT host FROM server") != [(host,)], "else one of 1.1 would look for it among its processes"
     sql(path, "UPDATE server SET host = ?, started_s = ?", host, me.create_time())  # as 1.1 writes it
-    second = Store(url)
-    assert status_of(second, run.run_id) == RunStatus.RUNNING
-    second.close()
+    with closing(Store(url)) as second:
+        assert status_of(second, run.run_id) == RunStatus.RUNNING
 
 
 def test_a_server_that_lives_on_hears_of_one_that_dies(url: str, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,17 +144,15 @@ def test_a_run_that_was_given_up_wrongly_ends_as_it_ended(url: str, path: Path, 
 def test_a_machine_of_the_same_name_is_another(run: NewRun, url: str, path: Path) -> None:
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     sql(path, "UPDATE server SET host = replace(host, ?, 'another'), pid = 2147483647", boot)
-    second = Store(url)
-    assert status_of(second, run.run_id) == RunStatus.RUNNING
-    second.close()
+    with closing(Store(url)) as second:
+        assert status_of(second, run.run_id) == RunStatus.RUNNING
 
 
 def test_another_process_with_the_same_id_is_not_the_server(run: NewRun, url: str, path: Path) -> None:
     sql(path, "UPDATE server SET started_s = started_s - 100")
-    second = Store(url)
-    assert status_of(second, run.run_id) == RunStatus.INTERRUPTED
-    assert second.load_run(ALICE, run.run_id).finished_at is not None
-    second.close()
+    with closing(Store(url)) as second:
+        assert status_of(second, run.run_id) == RunStatus.INTERRUPTED
+        assert second.load_run(ALICE, run.run_id).finished_at is not None
 
 
 def test_a_heartbeat_reads_no_battle_that_is_over(store: Store) -> None:
