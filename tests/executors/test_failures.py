@@ -25,8 +25,6 @@ DETAILS = {
     "hang": "{}: gave no answer in time for this step",
 }
 
-Faults = dict[str, Fault]
-
 
 class Lab:
     """Ensembles over one and the same union, whoever takes part."""
@@ -35,12 +33,11 @@ class Lab:
         self.models: list[FakeModel] = []
         self._ensembles: list[Ensemble] = []
 
-    def ensemble(self, names: tuple[str, ...], faults: Faults, settings: dict[str, Any]) -> Ensemble:
+    def ensemble(self, names: tuple[str, ...], faults: dict[str, Fault], settings: dict[str, Any]) -> Ensemble:
         union = UnionVocabulary.build(FakeModel(name, seed).vocabulary for seed, name in enumerate(NAMES))
         models = [FakeModel(name, seed, faults.get(name)) for seed, name in enumerate(NAMES) if name in names]
         members = [ThreadMember(model, VocabMapping(model.vocabulary, union)) for model in models]
-        will_hang = any(fault.kind == "hang" for fault in faults.values())
-        limits = {"step_timeout_s": HANG_S} if will_hang else {}
+        limits = {"step_timeout_s": HANG_S} if any(fault.kind == "hang" for fault in faults.values()) else {}
         config = config_of(names, {**SETTINGS, **limits, "gate": names[0], **settings})
         self.models += models
         self._ensembles.append(Ensemble(members, config))
@@ -94,9 +91,8 @@ def test_by_default_an_error_names_the_member(lab: Lab, culprit: str, kind: Any,
 def test_a_dropped_member_leaves_the_ensemble_of_the_rest(lab: Lab, culprit: str, mode: str, kind: Any) -> None:
     # With the alignment of the paper, for a replayed answer is then read in the very ids it was decoded in.
     settings = {"mode": mode, "threshold": 0.9, "on_member_failure": "drop", "alignment": "paper"}
-    fault = Fault(kind, from_read=2)
     rest = tuple(name for name in NAMES if name != culprit)
-    steps, finished = decoded(lab.ensemble(NAMES, {culprit: fault}, settings))
+    steps, finished = decoded(lab.ensemble(NAMES, {culprit: Fault(kind, from_read=2)}, settings))
     lost_at = next(step.position for step in steps if step.dropped)
     assert lost_at >= 2
     assert [step.dropped for step in steps] == [()] * lost_at + [(culprit,)] * (len(steps) - lost_at)
@@ -112,6 +108,5 @@ def test_where_all_fail_no_token_is_made_up(lab: Lab, mode: str, kind: Any) -> N
     faults = {name: Fault(kind, from_read=1) for name in NAMES}
     settings = {"mode": mode, "threshold": 1.0, "on_member_failure": "drop"}
     steps, finished = decoded(lab.ensemble(NAMES, faults, settings))
-    assert finished.reason is FinishReason.ERROR
-    assert finished.detail == DETAILS[kind].format("c"), "the last one to go"
+    assert (finished.reason, finished.detail) == (FinishReason.ERROR, DETAILS[kind].format("c")), "the last one to go"
     assert [step.dropped for step in steps] == [()]

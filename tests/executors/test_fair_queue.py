@@ -175,12 +175,9 @@ def test_nothing_is_kept_of_who_has_left(clock: Clock) -> None:
             queue.add(read)
         queue.account([read], 1.0, is_long=True)
     clock.now_s += 2.0
-    for read in reads:
+    for read in [*reads, *reads]:
         queue.leave(read.sequence)
-        queue.leave(read.sequence)
-    assert not queue.present
-    assert not queue._had_s
-    assert not queue._rests_until
+    assert not any((queue.present, queue._had_s, queue._rests_until))
     assert queue.is_free_for(reads[0].sequence)
 
 
@@ -226,14 +223,11 @@ def test_who_reads_nothing_for_a_while_holds_nobody_back(town: Town) -> None:
     town.desk.scheduler.advance()
     study = town.desk.ask(town.desk.open(LONG), is_background=True)
     prompt = town.desk.ask(town.desk.open(LONG, MILL, "m"))
-    town.clock.now_s += PRESENT_S + 1
-    while not prompt.done():
-        assert town.desk.scheduler.idle_s() == 0
-        town.desk.scheduler.advance()
-    town.clock.now_s += PRESENT_S + 1
-    while not study.done():
-        assert town.desk.scheduler.idle_s() == 0
-        town.desk.scheduler.advance()
+    for asked in (prompt, study):
+        town.clock.now_s += PRESENT_S + 1
+        while not asked.done():
+            assert town.desk.scheduler.idle_s() == 0
+            town.desk.scheduler.advance()
 
 
 def test_who_waits_for_a_resting_prompt_of_its_own_rests(town: Town) -> None:

@@ -56,8 +56,7 @@ def test_what_pays_is_kept_and_used(gguf: Path, tmp_path: Path, monkeypatch: pyt
     child = Child(write, monkeypatch)
     kept = parts_of(gguf, tmp_path)
     assert kept is not None
-    assert parts_of(gguf, tmp_path) == kept
-    assert child.num_runs == 1
+    assert (parts_of(gguf, tmp_path), child.num_runs) == (kept, 1)
     monkeypatch.setattr("gac_app.models.llama_cpp.library.probe", lambda *_: None)
     for backend, engine in (("auto", "onnxruntime cpu"), ("llama_cpp", "llama.cpp cpu")):
         model = load_member(gguf, tmp_path, backend=backend, context_length=19, max_sequences=5)
@@ -92,8 +91,7 @@ def test_what_was_damaged_is_made_anew(
     assert parts_of(gguf, tmp_path) == kept
     assert {path.name: path.read_bytes() for path in kept.iterdir()} == whole
     assert f"{gguf.name} are damaged and are made again" in caplog.text
-    assert parts_of(gguf, tmp_path) == kept
-    assert child.num_runs == 2
+    assert (parts_of(gguf, tmp_path), child.num_runs) == (kept, 2)
 
 
 def test_another_processor_packs_its_own(gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,9 +118,7 @@ def test_a_file_whose_trial_fails_is_not_tried_again(
     status: int, why: str, gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     child = Child(write, monkeypatch, status, "it is no faster\n" if status == 1 else "")
-    assert parts_of(gguf, tmp_path) is None
-    assert parts_of(gguf, tmp_path) is None
-    assert child.num_runs == 1
+    assert [parts_of(gguf, tmp_path), parts_of(gguf, tmp_path), child.num_runs] == [None, None, 1]
     assert files_in(tmp_path) == [SUMS_FILE, "unsuited.txt"]
     assert next(tmp_path.rglob("unsuited.txt")).read_text() == f"{why}\n"
 
@@ -147,8 +143,7 @@ def test_a_trial_that_does_not_finish_is_no_verdict(
     [kept] = [path for path in (tmp_path / "onnx").iterdir() if path.is_dir()]
     os.utime(kept, (0, 0))
     again = Child(write, monkeypatch)
-    assert parts_of(gguf, tmp_path) == kept
-    assert again.num_runs == 1
+    assert (parts_of(gguf, tmp_path), again.num_runs) == (kept, 1)
 
 
 def test_trials_run_one_after_the_other(llama_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,8 +165,7 @@ def test_trials_run_one_after_the_other(llama_dir: Path, tmp_path: Path, monkeyp
 
 def test_who_does_not_await_a_trial_gets_llama_cpp(gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     child, untried = Child(write, monkeypatch), list[Path]()
-    assert parts_of(gguf, tmp_path, untried) is None
-    assert (child.num_runs, untried) == (0, [gguf])
+    assert (parts_of(gguf, tmp_path, untried), child.num_runs, untried) == (None, 0, [gguf])
     kept = parts_of(gguf, tmp_path)
     assert kept is not None
     assert parts_of(gguf, tmp_path, untried) == kept
@@ -204,8 +198,7 @@ def test_what_is_not_for_it_is_llama_cpps_without_a_trial(
     else:
         util, find = onnx_parts.importlib.util, onnx_parts.importlib.util.find_spec
         monkeypatch.setattr(util, "find_spec", lambda name: None if name == "onnxruntime" else find(name))
-    assert parts_of(gguf, cache_dir) is None
-    assert child.num_runs == 0
+    assert (parts_of(gguf, cache_dir), child.num_runs) == (None, 0)
 
 
 def test_long_lists_are_stepped_over_and_all_else_is_read(gguf: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -95,8 +95,7 @@ class Site:
         services.runs.members.use(ensemble_of(models, config))
         assert services.runs.mirror
         self.store, self.mirror, self.exports = services.runs._store, services.runs.mirror, services.exports
-        secret = HostSecrets(operator="secret")
-        host = create_host(services.runs, config, None, services.arena, self.exports, secret)
+        host = create_host(services.runs, config, None, services.arena, self.exports, HostSecrets(operator="secret"))
         http = httpx.Client(base_url=self._open.enter_context(served(host)), timeout=WAIT_S)
         self.http = self._open.enter_context(http)
         self.tabs = [Tab(self.http, key) for key in KEYS]
@@ -209,15 +208,12 @@ class Visitors(RuleBasedStateMachine):
     def add_run(self, visitor: int, word: str, said: str) -> One:
         said = said.replace("\\", "")
         assert '"saved":true' in said, said[-2000:]
-        run = One(self.id_in(said), visitor, word, self.consents[visitor])
+        found = re.search(r'{"run":{"id":"([0-9a-f]{32})"', said)
+        assert found, said[:2000]
+        run = One(found[1], visitor, word, self.consents[visitor])
         run.before = self.read_turns(visitor, run)
         self.runs.append(run)
         return run
-
-    def id_in(self, said: str) -> str:
-        found = re.search(r'{"run":{"id":"([0-9a-f]{32})"', said.replace("\\", ""))
-        assert found, said[:2000]
-        return found[1]
 
     @precondition(lambda self: self.over())
     @rule(number=PICKED)
@@ -422,9 +418,6 @@ class Visitors(RuleBasedStateMachine):
     def listed(self, visitor: int) -> list[dict[str, Any]]:
         return self.site.tabs[visitor].history()
 
-    def battles_of(self, visitor: int) -> dict[str, dict[str, Any]]:
-        return {row["id"]: row for row in self.site.tabs[visitor].call(ARENA, "own_battles")["battles"]}
-
     @invariant()
     def each_visitor_has_their_own(self) -> None:
         for visitor in range(2):
@@ -434,7 +427,7 @@ class Visitors(RuleBasedStateMachine):
             }
             own = [run for run in self.runs if run.owner == visitor]
             assert runs == {run.id: (run.word, run.outcome, run.is_shared, run.page is not None) for run in own}
-            battles = self.battles_of(visitor)
+            battles = {row["id"]: row for row in self.site.tabs[visitor].call(ARENA, "own_battles")["battles"]}
             mine = [one for one in self.battles if one.owner == visitor and (one.outcome or one.is_skipped)]
             found = {key: (*words(row["prompt"]), row["outcome"] or "") for key, row in battles.items()}
             assert found == {one.id: (one.word, one.outcome) for one in mine}

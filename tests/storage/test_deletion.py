@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import shutil
 import threading
-from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
@@ -86,8 +85,7 @@ def test_deletions_leave_nothing_under_concurrent_writing(store: Store, path: Pa
 
     writer = threading.Thread(target=write_on)
     writer.start()
-    alive: list[NewRun] = []
-    keys: list[bytes] = []
+    alive, keys = list[NewRun](), list[bytes]()
     try:
         while len(keys) < num_deletions:
             for _ in range(50):
@@ -98,8 +96,7 @@ def test_deletions_leave_nothing_under_concurrent_writing(store: Store, path: Pa
             rnd.shuffle(alive)
             doomed, alive = alive[:40], alive[40:]
             keys += keys_of(path, *doomed)
-            deletions: list[Future[None]] = [store.delete_run(ALICE, run.run_id) for run in doomed]
-            for deletion in deletions:
+            for deletion in [store.delete_run(ALICE, run.run_id) for run in doomed]:
                 deletion.result(WAIT_S)
     finally:
         is_done.set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -21,24 +22,17 @@ def test_ten_visitors_at_once_get_what_each_would_get_alone(house: House) -> Non
     service = house.service(models, server={"max_running": 6, "max_waiting": 10})
     keys = [f"{number:064}" for number in range(10)]
     barrier = threading.Barrier(len(keys))
-    runs: dict[str, LiveRun] = {}
 
-    def visit(key: str) -> None:
+    def visit(key: str) -> LiveRun:
         barrier.wait(WAIT_S)
-        runs[key] = service.start(key, f"My marker is {key[-2:]}", SAMPLED)
+        return ended(service.start(key, f"My marker is {key[-2:]}", SAMPLED))
 
-    visitors = [threading.Thread(target=visit, args=(key,)) for key in keys]
-    for visitor in visitors:
-        visitor.start()
-    for visitor in visitors:
-        visitor.join(WAIT_S)
-    for run in runs.values():
-        ended(run)
+    with ThreadPoolExecutor(len(keys)) as pool:
+        runs = list(pool.map(visit, keys))
     assert max(models[0].batches) > 1, "some passes were shared"
     alone = house.service(fake_models())
     answers = set()
-    for key in keys:
-        run = runs[key]
+    for key, run in zip(keys, runs, strict=True):
         expected = ended(alone.start(key, f"My marker is {key[-2:]}", SAMPLED))
         assert texts(run) == texts(expected)
         assert {stream.messages for stream in run.streams.values()} == {expected.streams["ensemble"].messages}
