@@ -58,7 +58,8 @@ def test_a_temperature_of_the_arena_is_one_of_answers() -> None:
 @pytest.mark.parametrize(("text", "code"), [
     ("Give me three tips for learning to play the guitar.", "en"), ("Who wrote Hamlet?", "en"),
     ("Warum ist der Himmel blau?", "de"), ("Qui a écrit Hamlet ?", "fr"), ("Cuéntame un chiste", "es"),
-    ("为什么天空是蓝色的?", "zh"), ("def fibonacci(n):", "und"), ("2 + 2 = ?", "und"), ("", "und"), ("🙂🙂🙂", "und"),
+    ("为什么天空是蓝色的?", "zh"), ("为什么?", "zh"),
+    ("def fibonacci(n):", "und"), ("2 + 2 = ?", "und"), ("", "und"), ("🙂🙂🙂", "und"),
 ])  # fmt: skip
 def test_the_language_of_a_prompt(text: str, code: str) -> None:
     assert language_of(text) == code

@@ -23,6 +23,24 @@ NOTES = """() => {
   new MutationObserver(note).observe(document, { childList: true, subtree: true });
 }"""
 
+# Of three replies, the second one comes last: what is asked, and whether it is busy, after each.
+LATE = """async () => {
+  const { modules } = await import('gac/tabs'), asked = [], told = [], props = {};
+  const element = document.querySelector('.gac-leaderboard').parentElement.cloneNode(true);
+  let draw = null;
+  const watch = (_, changed) => { draw = changed; };
+  modules['arena/leaderboard'].start({ element, props, watch, trigger: (_, { at }) => asked.push(at) });
+  for (const _ of [1, 2, 3]) element.querySelector('form').dispatchEvent(new Event('change'));
+  const board = { languages: [], configs: [], standings: [], names: [], words: {}, alone: [], style_effects: {} };
+  for (const at of [1, 3, 2]) {
+    props.value = JSON.stringify({ ...board, at, num_votes: at });
+    draw();
+    const root = element.querySelector('.gac-leaderboard');
+    told.push([asked.at(-1), root.hasAttribute('aria-busy'), root.querySelector('.gac-rank-note').textContent.slice(0, 4)]);
+  }
+  return told;
+}"""
+
 
 def test_the_first_look_says_what_it_waits_for(
     serve_arena: Server, open_page: Opener, monkeypatch: pytest.MonkeyPatch
@@ -50,6 +68,8 @@ def test_the_first_look_says_what_it_waits_for(
             page.select_option(".gac-rank-filters [name=language]", language)
     is_chosen.set()
     page.wait_for_selector(".gac-rank-note:has-text('2 votes')")
+    told = page.evaluate(LATE)
+    assert told == [[3, True, "1 vo"], [3, False, "3 vo"], [4, True, "Coun"]], "a reply that came late is asked again"
 
 
 def test_known_answers_and_the_most_active_address_are_told(serve_arena: Server, open_page: Opener) -> None:

@@ -18,6 +18,8 @@ from gac_app.models.random_model import RandomModel
 from gac_app.vocab.union import UnionVocabulary
 from tests.decoding.answers import decoded
 from tests.decoding.conftest import make
+from tests.decoding.test_scoring import Settled
+from tests.decoding.toy import toy_ensemble, toys
 from tests.examples import FEW
 from tests.fakes import FakeModel, Fault, ensemble_of
 
@@ -143,6 +145,18 @@ def test_paper_is_project_mean_argmax_feed(seeds: list[int], raw_weights: list[i
     assert [step.token for step in steps] == [token for token, _ in wanted]
     assert [step.prob for step in steps] == pytest.approx([prob for _, prob in wanted], rel=1e-4)
     assert not any(step.is_partial for step in steps)
+
+
+def test_a_gate_that_decides_alone_means_its_own_token() -> None:
+    """Drawn though its own longer token is likelier by far, it is whole: nothing need go on."""
+    gate = Settled((b"a", b"ab", b"b"), 0, given=((b"a", 0.05), (b"ab", 0.8), (b"b", 0.05)), after_ab=((b"a", 0.9),))
+    ensemble = toy_ensemble([gate, *toys(1, 1)], temperature=1.0, alignment="prefix")
+    (alone, _), (steps, _) = (
+        decoded(ensemble, prompt="ba", max_new_tokens=8, **how)
+        for how in ({"alone": "m0"}, {"mode": "gate", "threshold": 0.0})
+    )
+    assert b"a" in [step.token for step in steps]
+    assert [(step.token, step.prob) for step in steps] == [(step.token, step.prob) for step in alone]
 
 
 def test_who_catches_up_is_told_the_gate_s_top_of_this_step(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -157,10 +157,16 @@ def test_what_is_planted_is_wrong() -> None:
 
 def test_a_snowballs_list_is_judged_as_its_table(tmp_path: Path) -> None:
     says = {"France": "? No, Paris.", "Italy": "? No, Rome.", "Poland": "? No, Krakow."}
-    ask = Evaluator(cast(Ensemble, FakeEnsemble(says)), load_task("triviaqa"), CAPITALS, tmp_path)
-    found = Snowball(systems="alone:a,every-step").run(ask, CAPITALS).data["systems"]
+    wrong, study = dict.fromkeys(says, "? No."), Snowball(systems="alone:a,every-step")
+    ask, other = (
+        Evaluator(cast(Ensemble, FakeEnsemble(answers)), load_task("triviaqa"), CAPITALS, tmp_path / answers["Italy"])
+        for answers in (says, wrong)
+    )
+    found = study.run(ask, CAPITALS).data["systems"]
     assert [[one.is_right for one in question.answers] for question in ask.asked] == [[True] * 4] * 2 + [[False] * 4]
     assert [one["num_right_without"] for one in found.values()] == [2, 2]
+    none = study.run(other, CAPITALS).data["systems"]["alone:a"]
+    assert (none["share_recovered"], none["ci_recovered"]) == (None, None), "nothing right, nothing lost"
 
 
 def test_choices_cannot_be_begun() -> None:

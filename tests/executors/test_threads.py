@@ -17,6 +17,7 @@ from gac_app.executors import batch_scheduler, threads
 from gac_app.executors.fair_queue import ReadCommand
 from gac_app.executors.threads import ThreadMember
 from tests.fakes import SOON_S, WAIT_S, FakeModel, after, busy, mapping_of, open_text
+from tests.services.house import until
 
 Make = Callable[[FakeModel], ThreadMember]
 
@@ -113,6 +114,16 @@ def test_close_finishes_what_was_asked_then_releases_the_model(make: Make) -> No
     member.close()
     assert all(future.done() and future.exception() is None for future in waiting)
     assert model.is_closed
+    model, closed = FakeModel(delay_s=0.02), list[None]()
+    other = make(model)
+
+    def close(_: object) -> None:
+        other.close()
+        closed.append(None)
+
+    other.read(after(open_text(other, "text"))).add_done_callback(close)
+    until(lambda: model.is_closed, "for its end")
+    assert closed == [None], "its own thread may be the one that collects garbage"
 
 
 def test_a_hanging_model_does_not_hang_close(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,8 @@ export const showLeaderboard = () => leaderboard?.ask();
 class Leaderboard {
   constructor({ element, props, trigger, watch }) {
     const root = element.querySelector(".gac-leaderboard"), form = root.querySelector("form");
-    Object.assign(this, { root, form, trigger, again: 0 }); // again: a timer, while votes are still being read
+    // again: a timer, while votes are still being read; asked, drawn: the number of the last question, and of that whose reply is shown.
+    Object.assign(this, { root, form, trigger, again: 0, asked: 0, drawn: 0 });
     form.addEventListener("change", () => this.ask());
     form.addEventListener("submit", (event) => event.preventDefault());
     watch("value", () => this.draw(parseJson(props.value, null)));
@@ -39,7 +40,7 @@ class Leaderboard {
     this.root.setAttribute("aria-busy", "true");
     if (this.part("table").hidden) this.part("note").textContent = t("rank.counting");
     this.trigger("wanted", {
-      key: visitorKey(), said_in: LANGUAGE, source: source.value, turns: turns.value, min_chars: Number(least), max_chars: Number(most), language: language.value,
+      at: (this.asked += 1), key: visitorKey(), said_in: LANGUAGE, source: source.value, turns: turns.value, min_chars: Number(least), max_chars: Number(most), language: language.value,
       config: config.value, since: startOf(from.value), before: startOf(to.value, 1), own: own.checked, has_flagged: flagged.checked, controls_style: style.checked,
     });
   }
@@ -62,11 +63,13 @@ class Leaderboard {
   draw(board) {
     if (!board) return;
     const note = this.part("note"), table = this.part("table");
-    this.root.removeAttribute("aria-busy");
+    if (board.error || board.at === this.asked) this.root.removeAttribute("aria-busy");
     if (board.error) {
       note.textContent = said(board.error);
       return;
     }
+    if (board.at < this.drawn) return this.ask(); // an earlier reply came later, and Gradio draws its charts
+    this.drawn = board.at;
     this.offer("language", board.languages.filter(Boolean), languageName);
     this.offer("config", board.configs);
     const sessions = this.form.elements.source.value === "reference" ? "rank.questions.n" : "rank.sessions.n";

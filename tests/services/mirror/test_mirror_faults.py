@@ -281,10 +281,10 @@ def test_a_line_that_was_cut_off_does_not_spoil_the_next(tmp_path: Path, monkeyp
 
 
 def test_what_is_deleted_while_its_line_is_made_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = Exports.lines_of
+    made, is_told = Exports.lines_of, threading.Event()
 
     def lines_of(exports: Exports, key: str) -> list[tuple[str, str]]:
-        if found := made(exports, key):
+        if (found := made(exports, key)) and is_told.wait(WAIT_S):
             arena.store.delete_battle(ALICE, key).result()
             mirror.settle_deletions()
         return found
@@ -292,6 +292,7 @@ def test_what_is_deleted_while_its_line_is_made_is_not_written(tmp_path: Path, m
     monkeypatch.setattr(Exports, "lines_of", lines_of)
     with opened(tmp_path, "one") as (arena, mirror):
         voted(arena, consents=True)
+        is_told.set()
         settled(mirror)
     assert [list(line) for line in lines(tmp_path)] == [["deleted"]]
 

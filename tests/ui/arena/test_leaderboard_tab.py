@@ -22,7 +22,7 @@ from tests.services.house import until
 from tests.ui.planted import KEY, Planted, planted_arena
 from tests.ui.planted_votes import plant_vote, plant_votes
 
-ALL = {"said_in": "en", "source": "blind", "min_chars": 0, "max_chars": 0}
+ALL = {"said_in": "en", "source": "blind", "min_chars": 0, "max_chars": 0, "at": 1}
 ALL |= dict.fromkeys(("turns", "language", "config", "since", "before"), "")
 ALL |= dict.fromkeys(("own", "has_flagged", "controls_style"), False)
 
