@@ -140,7 +140,8 @@ def test_a_run_judged_again_and_again_is_copied_now_and_then(tmp_path: Path) -> 
             arena.runs.history.vote(ALICE, run, outcome)
             later = consenting_run(arena)
             until(lambda later=later: later in ids(tmp_path), "for what came after it")
-        assert (ids(tmp_path).count(run), mirror.num_waiting) == (FIRST_COPIES, 1)
+        until(lambda: mirror.num_waiting == 1, "for the end of the last copy")
+        assert ids(tmp_path).count(run) == FIRST_COPIES
     last = [line for line in lines(tmp_path) if id_of(line) == run][-1]
     assert last["vote"]["outcome"] == "tie"
 
