@@ -100,7 +100,7 @@ def connect(
 
 def _mirror_place(config: Config) -> Place:
     if config.mirror.folder:
-        return Place(config.mirror.folder.expanduser())
+        return Place(config.mirror.folder)
     return DatasetPlace(config.mirror.dataset, mirror_dir(config), config.mirror.every_minutes)
 
 

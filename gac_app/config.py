@@ -16,7 +16,7 @@ from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError, model
 from gac_app.errors import ConfigError, RequestError
 from gac_app.member_config import MemberConfig, RayConfig, RayShare, plugin_beside, with_views
 from gac_app.settings import RULE_PARAMS, Settings
-from gac_app.validation import Frozen, fault_of
+from gac_app.validation import Frozen, HomePath, fault_of
 
 MAX_MEMBERS = 16
 MAX_PROMPT_CHARS = 200_000
@@ -104,7 +104,7 @@ class MirrorConfig(Frozen):
     """The mirror, to which published runs and votes are copied; off unless a dataset or a folder is given."""
 
     dataset: str = Field("", pattern=r"^([\w.-]+/[\w.-]+)?$", max_length=200)  # on the Hugging Face Hub: org/name
-    folder: Path | None = None
+    folder: HomePath | None = None
     every_minutes: float = Field(5.0, ge=0.1, le=1440.0)  # between commits to the dataset
 
     @model_validator(mode="after")
@@ -134,7 +134,7 @@ class Config(Frozen):
     mirror: MirrorConfig = MirrorConfig()
     public: bool | None = None  # whether strangers visit; None = see `is_public`
     database_url: str = ""  # any SQLAlchemy URL; "" = a SQLite file in the data directory
-    cache_dir: Path | None = None  # fetched models and derived files; None = the platform's cache directory
+    cache_dir: HomePath | None = None  # fetched models and derived files; None = the platform's cache directory
     examples: tuple[str, ...] = ()  # prompts offered on the page
     plugins: tuple[Annotated[str, BeforeValidator(plugin_beside)], ...] = ()  # Python files and modules that add rules
 

@@ -123,7 +123,7 @@ def sign_in_secret(environ: Mapping[str, str]) -> str:
 
 def cache_dir(config: Config) -> Path:
     """The folder of fetched models and derived files; not created here."""
-    return (config.cache_dir or platformdirs.user_cache_path("gac")).expanduser()
+    return config.cache_dir or platformdirs.user_cache_path("gac")
 
 
 def mirror_dir(config: Config) -> Path:

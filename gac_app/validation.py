@@ -8,10 +8,10 @@ import unicodedata
 from functools import cache
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 _GENERIC = ("dict[", "literal[", "tuple[", "list[", "constrained-")
 _TYPES = ("str", "int", "float", "bool")
@@ -25,6 +25,16 @@ class Frozen(BaseModel):
     """A frozen value without unknown keys and infinities."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def _at_home(path: Path) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise ValueError(f"{path}: this machine has no user {path.parts[0][1:]!r}") from None
+
+
+HomePath = Annotated[Path, AfterValidator(_at_home)]  # may begin with `~` or `~user`
 
 
 def path_of(location: tuple[int | str, ...]) -> str:

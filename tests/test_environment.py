@@ -26,6 +26,8 @@ def test_variables_win_over_the_file(tmp_path: Path) -> None:
     assert config.server.trusted_hosts == ("a.example", "b.example")
     assert config.server.trusted_proxies == ("192.0.2.1",)
     assert (environment.cache_dir(config), environment.database_url(config)) == (Path.home() / "c", "sqlite:///x")
+    with pytest.raises(ConfigError, match="cache_dir: ~nobody-here/c: this machine has no user"):
+        load_config(path, {"cache_dir": "~nobody-here/c"})
 
 
 def test_a_space_listens_where_its_proxy_looks() -> None:

@@ -285,6 +285,11 @@ RULES = "from gac_app.decoding.rules import CombineRule, GateRule, LinearRule, c
             "'size' needs a default",
         ),
         (
+            f"{RULES}@combine_rules.register('needy', 'Needy', 'The page cannot show it.')\n"
+            "class Needy(CombineRule):\n    size: float = float('inf')\n",
+            "'size' needs a default value that JSON",
+        ),
+        (
             f"from pydantic import Field\n{RULES}@combine_rules.register('needy', 'Needy', 'Makes its default.')\n"
             "class Needy(CombineRule):\n    size: int = Field(default_factory=int)\n",
             "'size' needs a default value",

@@ -70,6 +70,9 @@ def test_ratios_are_taken_to_the_slowest_member() -> None:
     assert result.heading == "2 rounds, 16 tokens each"
     assert {row["series"] for row in result.plots[0]["data"]["values"]} == {"alone:b", "every step", "gate"}
     json.dumps(result.data)
+    slower = PlannedEnsemble(PlannedEnsemble().ms | {"every-step": 22.0})
+    told = Cost(seconds=0.001, tokens=16).run(slower).remarks  # type: ignore[arg-type]
+    assert told[0].startswith("Here the ensemble is slower than its slowest member, b")
 
 
 def test_progress_is_told_answer_by_answer() -> None:

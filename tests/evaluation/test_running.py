@@ -16,6 +16,7 @@ from gac_app.decoding.trace.events import FinishReason
 from gac_app.errors import MemberError, RequestError, VocabularyError
 from gac_app.evaluation.running import StudyProgress
 from gac_app.evaluation.running.answering import answer, choose, lowest_perplexity, most_frequent
+from gac_app.evaluation.running.report import SystemReport
 from gac_app.evaluation.running.result_cache import Graded, ResultCache, code_and_weights, result_cache_path
 from gac_app.evaluation.running.systems import System, parse_system, parse_systems
 from gac_app.evaluation.studies.evaluator import Evaluator
@@ -174,6 +175,7 @@ def test_a_choice_costs_the_longest_time_and_all_passes() -> None:
     assert (chosen.is_right, chosen.text, chosen.num_tokens, chosen.num_ensembled) == (True, " Rome", 4, 0)
     assert chosen.seconds == pytest.approx(3.0, abs=0.5)
     assert (chosen.ttft_s, chosen.member_seconds) == (0.0, 3.5)
+    assert SystemReport(SYSTEMS[1], CANDIDATES).member_seconds_per_answer == pytest.approx(3.5 / 3)
     for task, winner in ((NQ, "C++"), (PIQA, "c")):  # an answer's signs do not count, those of a choice do
         votes = [Graded("it", False, text) for text in ("C++", "c", "c")]
         asked = Question(question="Which?", choices=("C++", "c"), answer=0)

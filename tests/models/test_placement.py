@@ -84,6 +84,8 @@ def test_members_get_less_for_caches_where_not_all_fit() -> None:
         "a: caches of 10 sequences need up to 2.0 GiB, and 0.6 GiB is left on cuda:0",
         "b: caches of 10 sequences need up to 2.0 GiB, and 0.6 GiB is left on cuda:0",
     )
+    apart = [one.model_copy(update={"device": f"cuda:{number}"}) for number, one in enumerate(members)]
+    assert [told[:2] for told in plan(apart, machine(15, 40)).warnings] == ["a:"]
 
 
 def test_a_gpu_that_is_not_there_is_refused() -> None:

@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
-from pydantic_core import PydanticUndefined
 
 from gac_app.errors import (
     ConfigError,
@@ -87,8 +86,8 @@ class Registry(dict[str, type[RuleT]]):
             ...         return probs_MU.prod(0)
 
         Raises:
-            ConfigError: the class is no rule of this kind, the name is taken, a parameter has no default value, or
-                `about` is empty.
+            ConfigError: the class is no rule of this kind, the name is taken, a parameter has no default value in
+                JSON, or `about` is empty.
         """
 
         def add(rule: type[RuleT]) -> type[RuleT]:
@@ -98,8 +97,9 @@ class Registry(dict[str, type[RuleT]]):
                 raise ConfigError(f"plugins: {self.kind} {name!r} must be a subclass of {self._base.__name__}")
             if name in self and not may_be_replaced(self[name], replace=replace):
                 raise ConfigError(f"plugins: there is a {self.kind} {name!r} already; name yours otherwise")
-            if needed := [key for key, field in rule.model_fields.items() if field.default is PydanticUndefined]:
-                raise ConfigError(f"plugins: {self.kind} {name!r}: the parameter {needed[0]!r} needs a default value")
+            if needed := [key for key, field in rule.model_fields.items() if not _is_json(field.default)]:
+                need = f"the parameter {needed[0]!r} needs a default value that JSON can hold"
+                raise ConfigError(f"plugins: {self.kind} {name!r}: {need}")
             if not about:
                 raise ConfigError(f"plugins: {self.kind} {name!r} needs a sentence about it")
             code_of(rule)  # now: its file may be edited while the members load
@@ -132,6 +132,14 @@ class Registry(dict[str, type[RuleT]]):
             if isinstance(error, GacError) or is_interrupt(error):
                 raise
             raise RequestError(self.field, f"{name!r} cannot be made: {in_one_line(error)}") from error
+
+
+def _is_json(value: object) -> bool:
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def parse_params(texts: Iterable[str], field: str) -> dict[str, Any]:
