@@ -51,7 +51,7 @@ class House:
         return service
 
     def store(self) -> Store:
-        return Store(self.url, retry_s=1.0)
+        return Store(self.url, retry_s=5.0)  # a busy machine may stall for seconds
 
     def close(self) -> None:
         for service, models in self._made:
