@@ -47,7 +47,7 @@ def _load_file(path: Path) -> ModuleType:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None or not path.is_file():
-        raise ConfigError("is not a Python file")
+        raise ConfigError("is not a Python file" if path.exists() else "there is no such file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:

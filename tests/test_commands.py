@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,6 +12,7 @@ from typer.testing import CliRunner, Result
 
 from gac_app import loading
 from gac_app.cli import app
+from gac_app.commands import compare
 from gac_app.commands.options import load
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.trace.events import FinishedEvent, FinishReason
@@ -121,10 +123,21 @@ def test_a_table_or_a_line_a_prompt(folder: Path) -> None:
     assert all(answer["text"] and not answer["error"] for line in lines for answer in line["answers"].values())
     assert "2 of 2 prompts" in done.stderr
     assert load(folder / "members.yaml", seed=0, top_k=None).settings.seed == 0, "given, if not as an option"
-    printed = call(folder, "-", stdin="One?\nTwo?")
+    printed = call(folder, "-", stdin="One?\na:b:c?")
     assert printed.exit_code == 0
-    assert "Two?" in printed.stdout
+    assert "a:b:c?" in printed.stdout, "no emoji"
     assert "Ensemble" in printed.stdout
+
+
+def test_what_was_answered_before_ctrl_c_is_printed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def cut(*_: object) -> Iterator[tuple[str, dict[str, compare.Told]]]:
+        yield "One?", {}
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(compare, "_answered", cut)
+    done = call(folder, "-", stdin="One?\nTwo?")
+    assert done.exit_code == 130
+    assert "One?" in done.stdout
 
 
 @pytest.mark.parametrize("more", [[], ["--json"]])

@@ -75,4 +75,4 @@ def _show(board: Leaderboard, as_json: bool) -> None:
             f"{line.low:.0f} to {line.high:.0f}" if is_rated else "",
             f"{line.num_votes:,}",
         )
-    Console(markup=False, highlight=False).print(table)
+    Console(markup=False, highlight=False, emoji=False).print(table)

@@ -30,7 +30,7 @@ def bench(
     settled = load(config)
     measurements = chosen([name.strip() for name in only.split(",")] if only else [])
     machine = machine_facts()
-    console = Console(markup=False, highlight=False, stderr=as_json)
+    console = Console(markup=False, highlight=False, emoji=False, stderr=as_json)
     console.print(f"{machine['cpu']}, {machine['usable_cores']} cores, {' '.join(machine['instruction_sets'])}")
     rows = list(measure_all(measurements, config, quick))
     report = {"machine": machine, "rows": [row.as_json() for row in rows]}

@@ -60,9 +60,11 @@ def compare(
             else:
                 table.add_row(prompt, *map(_shown, answers.values()))
     except KeyboardInterrupt:
-        print("cancelled; the answers so far follow", file=sys.stderr)
-    if not as_json:
-        Console(markup=False, highlight=False).print(table)
+        print("cancelled" if as_json else "cancelled; the answers so far follow", file=sys.stderr)
+        raise
+    finally:
+        if not as_json:
+            Console(markup=False, highlight=False, emoji=False).print(table)
     if failed:
         raise GacError(f"{len(failed)} answers failed; the first: {failed[0]}")
 

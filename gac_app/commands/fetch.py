@@ -44,7 +44,7 @@ def _fetch(config: Config) -> dict[str, ModelFiles]:
     found: dict[str, ModelFiles] = {}
     unreachable: set[str] = set()
     members, log = Members(config), StateLog()
-    console = Console(stderr=True, markup=False, highlight=False)
+    console = Console(stderr=True, markup=False, highlight=False, emoji=False)
     # Names and notices come from a config, so they must not be taken for rich's markup.
     columns = [TextColumn(text, markup=False) for text in ("{task.description}", "{task.fields[words]}")]
     with Progress(columns[0], BarColumn(), columns[1], console=console) as bars:

@@ -20,7 +20,7 @@ def rules(config: ConfigOption = None, as_json: JsonOption = False) -> None:
         facts = {registry.field: [*map(_facts, registry.values())] for registry in REGISTRIES}
         typer.echo(json.dumps(facts))
         return
-    console = Console(markup=False, highlight=False)
+    console = Console(markup=False, highlight=False, emoji=False)
     for registry in REGISTRIES:
         table = Table(registry.kind, "what it does", "parameters")
         for name, rule in registry.items():

@@ -38,7 +38,7 @@ def show(result: StudyResult, config: Config, *, as_json: bool, out: Path | None
 
 def _print(result: StudyResult) -> None:
     """Print without breaking rows, even in a narrow terminal or without one."""
-    console = Console(markup=False, highlight=False)
+    console = Console(markup=False, highlight=False, emoji=False)
     tables = [Table(*one.columns, box=SIMPLE, title=one.title or None, title_justify="left") for one in result.tables]
     for table, told in zip(tables, result.tables, strict=True):
         for row in told.rows:

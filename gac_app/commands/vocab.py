@@ -26,7 +26,7 @@ def vocab(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     for member, row in zip(facts["members"], facts["overlap"], strict=True):
         shares = (f"{share:.1%}" for share in row)
         table.add_row(member["name"], f"{member['vocab_size']:,}", f"{member['num_shared']:,}", *shares)
-    console = Console(markup=False, highlight=False)
+    console = Console(markup=False, highlight=False, emoji=False)
     console.print(table)
     for member in facts["members"]:
         console.print(f"{member['name']} ends with {', '.join(member['end_tokens'])}")

@@ -94,6 +94,10 @@ def test_the_focus_is_not_lost_with_what_had_it(serve: Server, open_page: Opener
             left = page.text(UNDO)
             page.page.wait_for_timeout(1100)
             assert page.text(UNDO) == left, "it waits"
+    page.page.goto(f"{page.page.url.partition('?')[0]}?tab=about")
+    wait_for_start(page.page)
+    page.page.wait_for_timeout(1000)
+    assert page.page.evaluate("document.activeElement.tagName") == "BODY", "no key was pressed"
 
 
 def test_a_branch_says_what_was_swapped_and_is_voted_on(serve: Server, open_page: Opener) -> None:

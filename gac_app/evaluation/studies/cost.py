@@ -192,17 +192,16 @@ def _figures(rounds: Sequence[Round], systems: Sequence[System]) -> Table:
 
 
 def _verdict(ratios: Mapping[str, Sequence[float]], slowest: str) -> list[str]:
-    every, gate = (f"{median(ratios[name]):.2f}" for name in (_EVERY_STEP, _GATE))
-    found = ratios[_EVERY_STEP]
-    how = "faster than" if max(found) < 1 else "slower than" if min(found) > 1 else "about as fast as"
+    every, gate = (median(ratios[name]) for name in (_EVERY_STEP, _GATE))
+    how = "faster than" if every < 0.95 else "slower than" if every > 1.05 else "about as fast as"
     return [
         Phrase(
             "Here the ensemble is {how} its slowest member, {name}: a token takes {every} times as long at every step, "
             "and {gate} times with the gate.",
             how=Phrase(how),
             name=slowest,
-            every=every,
-            gate=gate,
+            every=f"{every:.2f}",
+            gate=f"{gate:.2f}",
         )
     ]
 

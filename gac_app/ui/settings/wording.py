@@ -107,8 +107,8 @@ def _weights(settings: Settings) -> str:
     if isinstance(settings.weights, dict):
         on = settings.members or settings.weights
         own = {name: weight for name, weight in settings.weights.items() if name in on}
-        listed = ", ".join(f"{name} {weight:g}" for name, weight in own.items())
-        return Phrase("custom weights ({weights})", weights=listed)
+        listed = [Phrase("{name} {weight}", name=name, weight=f"{weight:g}") for name, weight in own.items()]
+        return Phrase("custom weights ({weights})", weights=joined(", ", listed))
     label, *params = _rule_parts(weight_rules, settings)
     told = f"weights {label}" if label.startswith("by ") else f"{label} weights"
     return joined(", ", [Phrase(told), *params])

@@ -201,6 +201,7 @@ export class Board {
     const asked = { name: JSON.stringify([event, fields]), ask: () => this.ask(event, fields) };
     if (this.isBusy || (event !== "open" && this.awaited.holdOther(asked))) return;
     await this.clear();
+    if (this.isBusy) return; // the second click of two
     this.expect(asked);
     this.trigger(event, { key: visitorKey(), ...fields, ...(event === "revise" ? { settings: settings() } : {}) });
   }

@@ -39,7 +39,7 @@ export function keepMenu(board) {
     keep("keep.html", (turns) => ({ content: new Blob([pageOf(board, turns)], { type: "text/html" }), ending: "html" })),
     keep("keep.png", async (turns) => ({ content: await pictureOf(board, turns), ending: "png" })),
     isLinked ? atEnd(t("keep.share"), () => share(board, scope.isAll)) : null, note);
-  kept.addEventListener("toggle", () => { if (kept.open && run.is_shared) note.replaceChildren(linkNote(board)); });
+  kept.addEventListener("toggle", () => { if (kept.open && run.is_shared) note.replaceChildren(linkNote(board, run)); });
   return kept;
 }
 
@@ -67,22 +67,23 @@ class Scope {
 }
 
 async function share(board, isAll) {
+  const { run } = board; // another may be shown when the reply comes
   const reply = await answerTo(board.server.share_run(board.request({ is_shared: true, with_turns: isAll })));
   if (reply.error) return said(reply.error);
-  Object.assign(board.run, { is_shared: true, shares_turns: isAll });
-  return linkNote(board);
+  Object.assign(run, { is_shared: true, shares_turns: isAll });
+  return linkNote(board, run);
 }
 
-function linkNote(board) {
+function linkNote(board, run) {
   const link = h("input", { type: "text", class: "gac-link", readonly: true, "aria-label": t("keep.link"), onfocus: () => link.select() });
-  link.value = addressOf({ run: board.run.id });
+  link.value = addressOf({ run: run.id });
   const copy = h("button", { type: "button", class: "gac-icon", text: t("copy"), onclick: () => copyBy(copy, link.value, t("copy")) });
   const stop = h("button", { type: "button", class: "gac-icon gac-danger", text: t("keep.stop-sharing"), onclick: async () => {
-    const reply = await answerTo(board.server.share_run(board.request({ is_shared: false, with_turns: false })));
-    board.run.is_shared = Boolean(reply.error);
+    const reply = await answerTo(board.server.share_run(board.request({ run: run.id, is_shared: false, with_turns: false })));
+    run.is_shared = Boolean(reply.error);
     note.replaceChildren(said(reply.error) || t("keep.not-shared"));
   } });
-  const note = h("span", { class: "gac-shared" }, t(board.run.shares_turns ? "keep.who-reads.all" : "keep.who-reads.one"), link, h("span", {}, copy, stop));
+  const note = h("span", { class: "gac-shared" }, t(run.shares_turns ? "keep.who-reads.all" : "keep.who-reads.one"), link, h("span", {}, copy, stop));
   return note;
 }
 

@@ -28,11 +28,15 @@ function focusOn(part, options) {
  * and not after a click or a tap; never away from another element. */
 export function keepFocus() {
   let held = []; // what had the focus last, and its ancestors: {part, at: its index in its parent}
-  document.addEventListener("focusin", ({ target }) => {
+  const hold = ({ target }) => {
     held = [];
     if (!target.matches(":focus-visible")) return;
     for (let part = target; part.parentElement; part = part.parentElement) held.push({ part, at: [...part.parentElement.children].indexOf(part) });
-  });
+  };
+  document.addEventListener("keydown", (event) => { // not before: the page itself puts the focus into the prompt
+    hold(event);
+    document.addEventListener("focusin", hold);
+  }, { once: true, capture: true });
   setInterval(() => {
     if (!held.length || document.activeElement !== document.body) return;
     if (isUsable(held[0].part)) held = []; // it was left
