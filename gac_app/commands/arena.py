@@ -9,10 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.box import SIMPLE
-from rich.console import Console
 from rich.table import Table
 
-from gac_app.commands.options import ConfigOption, DataOption, JsonOption, LimitOption, ParallelOption, load
+from gac_app.commands.options import (
+    ConfigOption,
+    DataOption,
+    JsonOption,
+    LimitOption,
+    ParallelOption,
+    load,
+    plain_console,
+)
 from gac_app.environment import database_url
 
 if TYPE_CHECKING:
@@ -75,4 +82,4 @@ def _show(board: Leaderboard, as_json: bool) -> None:
             f"{line.low:.0f} to {line.high:.0f}" if is_rated else "",
             f"{line.num_votes:,}",
         )
-    Console(markup=False, highlight=False, emoji=False).print(table)
+    plain_console().print(table)

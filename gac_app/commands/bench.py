@@ -6,9 +6,8 @@ import json
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from gac_app.commands.options import ConfigOption, JsonOption, load
+from gac_app.commands.options import ConfigOption, JsonOption, load, plain_console
 from gac_app.environment import cache_dir
 
 
@@ -30,7 +29,7 @@ def bench(
     settled = load(config)
     measurements = chosen([name.strip() for name in only.split(",")] if only else [])
     machine = machine_facts()
-    console = Console(markup=False, highlight=False, emoji=False, stderr=as_json)
+    console = plain_console(stderr=as_json)
     console.print(f"{machine['cpu']}, {machine['usable_cores']} cores, {' '.join(machine['instruction_sets'])}")
     rows = list(measure_all(measurements, config, quick))
     report = {"machine": machine, "rows": [row.as_json() for row in rows]}

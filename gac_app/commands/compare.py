@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Column, Table
 
-from gac_app.commands.options import ConfigOption, JsonOption, load, warn
+from gac_app.commands.options import ConfigOption, JsonOption, load, plain_console, warn
 from gac_app.commands.setting_options import takes_settings
 from gac_app.config import Config
 from gac_app.decoding.rules import without_effect
@@ -50,7 +49,7 @@ def compare(
     prompts = parse_prompts(sys.stdin.read() if file == "-" else read_text(Path(file), "prompts"), _MAX_PROMPTS)
     logging.getLogger("gac_app").setLevel(logging.WARNING)
     columns = [Column(name, overflow="fold") for name in ("Prompt", _ENSEMBLE, *settled.member_names)]
-    failed, table = [], Table(*columns, show_lines=True)
+    failed, is_cancelled, table = [], False, Table(*columns, show_lines=True)
     try:
         for number, (prompt, answers) in enumerate(_answered(settled, prompts), start=1):
             print(f"{number} of {len(prompts)} prompts", file=sys.stderr, flush=True)
@@ -60,11 +59,12 @@ def compare(
             else:
                 table.add_row(prompt, *map(_shown, answers.values()))
     except KeyboardInterrupt:
+        is_cancelled = True
         print("cancelled" if as_json else "cancelled; the answers so far follow", file=sys.stderr)
-        raise
-    finally:
-        if not as_json:
-            Console(markup=False, highlight=False, emoji=False).print(table)
+    if not as_json:
+        plain_console().print(table)
+    if is_cancelled:
+        raise KeyboardInterrupt
     if failed:
         raise GacError(f"{len(failed)} answers failed; the first: {failed[0]}")
 

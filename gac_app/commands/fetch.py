@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
-from rich.console import Console
 from rich.filesize import decimal
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from gac_app.commands.options import ConfigOption, JsonOption, load
+from gac_app.commands.options import ConfigOption, JsonOption, load, plain_console
 from gac_app.config import Config
 from gac_app.environment import cache_dir
 from gac_app.server.logs import StateLog
@@ -44,7 +43,7 @@ def _fetch(config: Config) -> dict[str, ModelFiles]:
     found: dict[str, ModelFiles] = {}
     unreachable: set[str] = set()
     members, log = Members(config), StateLog()
-    console = Console(stderr=True, markup=False, highlight=False, emoji=False)
+    console = plain_console(stderr=True)
     # Names and notices come from a config, so they must not be taken for rich's markup.
     columns = [TextColumn(text, markup=False) for text in ("{task.description}", "{task.fields[words]}")]
     with Progress(columns[0], BarColumn(), columns[1], console=console) as bars:

@@ -1,4 +1,4 @@
-"""Options that several commands share, and reading of the configuration."""
+"""Options that several commands share, reading of the configuration, and the terminal."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from gac_app.commands.setting_options import help_of
 from gac_app.config import Config
@@ -68,6 +69,11 @@ def load(path: Path | None, **changes: object) -> Config:
     config = read_config(path, os.environ)
     given = {name: value for name, value in changes.items() if value is not None}
     return config.model_copy(update={"settings": config.settings_from(given)}) if given else config
+
+
+def plain_console(*, stderr: bool = False) -> Console:
+    """A terminal for tables, which leaves texts as they are: they may hold `[bold]` or `:smile:`."""
+    return Console(stderr=stderr, markup=False, highlight=False, emoji=False)
 
 
 def warn(warnings: Iterable[str]) -> None:

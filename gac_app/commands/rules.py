@@ -6,10 +6,9 @@ import json
 from typing import Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from gac_app.commands.options import ConfigOption, JsonOption, load
+from gac_app.commands.options import ConfigOption, JsonOption, load, plain_console
 from gac_app.decoding.rules import REGISTRIES, Rule
 
 
@@ -20,7 +19,7 @@ def rules(config: ConfigOption = None, as_json: JsonOption = False) -> None:
         facts = {registry.field: [*map(_facts, registry.values())] for registry in REGISTRIES}
         typer.echo(json.dumps(facts))
         return
-    console = Console(markup=False, highlight=False, emoji=False)
+    console = plain_console()
     for registry in REGISTRIES:
         table = Table(registry.kind, "what it does", "parameters")
         for name, rule in registry.items():

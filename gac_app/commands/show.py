@@ -7,11 +7,10 @@ from pathlib import Path
 
 import typer
 from rich.box import SIMPLE
-from rich.console import Console
 from rich.table import Table
 
 from gac_app.charts import to_png, to_svg
-from gac_app.commands.options import writing
+from gac_app.commands.options import plain_console, writing
 from gac_app.config import Config
 from gac_app.environment import evaluation_dir
 from gac_app.errors import GacError, RequestError
@@ -38,7 +37,7 @@ def show(result: StudyResult, config: Config, *, as_json: bool, out: Path | None
 
 def _print(result: StudyResult) -> None:
     """Print without breaking rows, even in a narrow terminal or without one."""
-    console = Console(markup=False, highlight=False, emoji=False)
+    console = plain_console()
     tables = [Table(*one.columns, box=SIMPLE, title=one.title or None, title_justify="left") for one in result.tables]
     for table, told in zip(tables, result.tables, strict=True):
         for row in told.rows:

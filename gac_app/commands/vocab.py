@@ -8,10 +8,9 @@ from contextlib import closing
 from typing import Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from gac_app.commands.options import ConfigOption, JsonOption, load
+from gac_app.commands.options import ConfigOption, JsonOption, load, plain_console
 from gac_app.config import Config
 
 
@@ -26,7 +25,7 @@ def vocab(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     for member, row in zip(facts["members"], facts["overlap"], strict=True):
         shares = (f"{share:.1%}" for share in row)
         table.add_row(member["name"], f"{member['vocab_size']:,}", f"{member['num_shared']:,}", *shares)
-    console = Console(markup=False, highlight=False, emoji=False)
+    console = plain_console()
     console.print(table)
     for member in facts["members"]:
         console.print(f"{member['name']} ends with {', '.join(member['end_tokens'])}")

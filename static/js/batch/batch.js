@@ -27,7 +27,7 @@ export const refreshBatch = () => (batch?.overview ? batch.refresh(true) : batch
 class Batch {
   constructor({ element, props, server, trigger, watch }) {
     this.part = (selector) => element.querySelector(selector);
-    Object.assign(this, { ask: asking(server), trigger, overview: null, rows: [], timer: 0, unheard: "", form: this.part("form"), filter: this.part(".gac-batch-shown"), cancel: this.part("[data-act=cancel]") });
+    Object.assign(this, { ask: asking(server), trigger, overview: null, rows: [], timer: 0, form: this.part("form"), filter: this.part(".gac-batch-shown"), cancel: this.part("[data-act=cancel]") });
     this.open = onceAtATime(() => this.prepare()); // the tab may be chosen before the first reply has come
     this.form.addEventListener("submit", (event) => this.begin(event));
     this.filter.addEventListener("change", () => this.sum());
@@ -45,7 +45,9 @@ class Batch {
     watch("value", () => this.answer(parseJson(props.value, null)));
   }
 
-  say(text) {
+  /** `isOfPoll`: until the next good reply. */
+  say(text, isOfPoll = false) {
+    this.isOfPoll = isOfPoll;
     this.part(".gac-lab-note").textContent = said(text);
   }
 
@@ -73,9 +75,9 @@ class Batch {
     if (error) {
       // A batch that no page asks for ends.
       if (!this.part(".gac-lab-running").hidden) this.timer = setTimeout(() => this.refresh(), POLL_MS);
-      return this.say(this.unheard = error);
+      return this.say(error, true);
     }
-    if (this.unheard) this.say(this.unheard = "");
+    if (this.isOfPoll) this.say("");
     const found = running?.rows ?? readKept(RUNS, []).map((run) => ({ run, prompt: "", is_over: true, error: "" }));
     if (running) writeKept(RUNS, found.map((row) => row.run).filter(Boolean));
     if (found.length !== this.rows.length || running?.rows.some((row, index) => this.isOther(row, this.rows[index]))) this.makeRows(found.length);

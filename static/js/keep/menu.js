@@ -38,7 +38,7 @@ export function keepMenu(board) {
     item(t("keep.markdown"), async () => { await copy(markdownOf(board, await scope.turns())); return t("copied"); }),
     keep("keep.html", (turns) => ({ content: new Blob([pageOf(board, turns)], { type: "text/html" }), ending: "html" })),
     keep("keep.png", async (turns) => ({ content: await pictureOf(board, turns), ending: "png" })),
-    isLinked ? atEnd(t("keep.share"), () => share(board, scope.isAll)) : null, note);
+    isLinked ? atEnd(t("keep.share"), () => share(board, run, scope.isAll)) : null, note);
   kept.addEventListener("toggle", () => { if (kept.open && run.is_shared) note.replaceChildren(linkNote(board, run)); });
   return kept;
 }
@@ -66,9 +66,8 @@ class Scope {
   }
 }
 
-async function share(board, isAll) {
-  const { run } = board; // another may be shown when the reply comes
-  const reply = await answerTo(board.server.share_run(board.request({ is_shared: true, with_turns: isAll })));
+async function share(board, run, isAll) { // another may be shown when the reply comes
+  const reply = await answerTo(board.server.share_run(board.request({ run: run.id, is_shared: true, with_turns: isAll })));
   if (reply.error) return said(reply.error);
   Object.assign(run, { is_shared: true, shares_turns: isAll });
   return linkNote(board, run);

@@ -57,7 +57,9 @@ class Lab {
     watch("value", () => this.answer(parseJson(props.value, null)));
   }
 
-  say(text) {
+  /** `isOfPoll`: until the next good reply. */
+  say(text, isOfPoll = false) {
+    this.isOfPoll = isOfPoll;
     this.part(".gac-lab-note").textContent = said(text);
   }
 
@@ -136,10 +138,11 @@ class Lab {
     const { isMine } = this; // a reply on its way from before a study began does not tell of its end
     const state = await this.ask("lab_state"), { known } = this;
     if (!state.results) {
-      this.say(state.error);
+      this.say(state.error, true);
       this.timer = setTimeout(() => this.refresh(), POLL_MS);
       return;
     }
+    if (this.isOfPoll) this.say("");
     this.showRunning(state.running);
     const fresh = known && state.results.find((result) => !known.has(result.id) && result.is_mine);
     if (isChanged || !known || fresh || known.size !== state.results.length) {
