@@ -79,7 +79,7 @@ def load_ensemble(
 def planned(config: Config) -> Plan:
     """Where each member runs on this machine. Logs its warnings; where there are GPUs, all of it."""
     found = plan_of(config)
-    if found.gpus:
+    if found.has_gpus:
         for line in str(found).splitlines():
             logger.info("%s", line)
     else:
@@ -97,11 +97,11 @@ def plan_of(config: Config, devices: str | None = None) -> Plan:
     Raises:
         ConfigError: `devices` has another form.
     """
-    from gac_app.models.factory import known_needs
+    from gac_app.models.factory import file_bytes
     from gac_app.models.hardware import detect_devices, parse_devices, plan
 
     there = parse_devices(devices) if devices is not None else detect_devices()
-    return plan(config.members, there, known_needs(config.loaded, cache_dir(config)) if there.gpus else {})
+    return plan(config.members, there, file_bytes(config.loaded, cache_dir(config)) if there.gpus else None)
 
 
 def load_models(

@@ -109,7 +109,9 @@ class MemberConfig(Frozen):
     device: str | tuple[str, ...] = "auto"  # "cpu", "cuda:1", ("cuda:0", "cuda:1") to span several
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     quantization: Literal["none", "8bit", "4bit"] = "none"
-    max_memory: dict[str, ByteSize] = Field({})  # most that it takes of each: {"cuda:0": "70GiB", "cpu": "100GiB"}
+    max_memory: dict[str, ByteSize] = Field(
+        {}
+    )  # of its weights, the most on each: {"cuda:0": "70GiB", "cpu": "100GiB"}
     num_threads: int | None = Field(None, ge=1, le=512)  # None = a share of the free cores, by `num_params`
     context_length: int | None = Field(None, ge=16)  # tokens a sequence may hold; None = the model's own limit,
     # of GGUF files on a CPU at most 4,096: llama.cpp sets the memory for all sequences aside at once
@@ -184,8 +186,6 @@ class MemberConfig(Frozen):
         named = {*self.max_memory, *((self.device,) if isinstance(self.device, str) else self.device)} - {"auto"}
         if (self.backend == "vllm" or self.quantization != "none") and {"cpu"} < named:
             raise ValueError("device, max_memory: expected GPUs or the CPU for vLLM or quantised layers, not both")
-        if self.gpu_share > 1:
-            raise ValueError("vllm: gpu_memory_utilization: expected a share of a GPU, at most 1")
         if self.adapter and (self.server or self.is_random or self.backend not in ("auto", "transformers")):
             raise ValueError("adapter: expected a model's files, computed here or on Ray by transformers")
         return self
@@ -194,11 +194,6 @@ class MemberConfig(Frozen):
     def mirrors(self) -> tuple[tuple[str, ...], ...]:
         """The mirrors of the files, in the order to try. Each is a tuple of parts to join, mostly one."""
         return _mirrors_of(self.source)
-
-    @property
-    def gpu_share(self) -> float:
-        """The part of each of its GPUs that vLLM takes at its start: all but 8 % if nobody says; 0 = it is not vLLM."""
-        return float(self.vllm.get("gpu_memory_utilization", 0.92)) if self.backend == "vllm" else 0.0
 
     @property
     def unset(self) -> set[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING
@@ -15,7 +15,6 @@ from gac_app.plugins import code_of, may_be_replaced
 
 if TYPE_CHECKING:  # torch loads when members do
     from gac_app.models.base import Model
-    from gac_app.models.hardware import ByDevice
     from gac_app.models.sources import ModelFiles
 
 
@@ -29,7 +28,6 @@ class LoadRequest:
         num_threads: CPU threads of one forward pass.
         cache_dir: where files derived from the model's may be kept.
         untried: see `onnx_parts`.
-        limits: bytes that it may use of its GPUs; empty = none are known.
         wait: is told why its server is not there, and waits for a moment; False = for nothing.
     """
 
@@ -39,7 +37,6 @@ class LoadRequest:
     num_threads: int
     cache_dir: Path
     untried: list[Path] | None = None
-    limits: ByDevice = field(default_factory=dict)
     wait: Callable[[str], bool] = lambda _: False
 
 

@@ -13,13 +13,11 @@ from gac_app.errors import ConfigError, GacError, ModelLoadError, in_one_line
 from gac_app.member_config import RANDOM_PREFIX, MemberConfig
 from gac_app.models.backends import LoadModel, LoadRequest, loader_of
 from gac_app.models.base import Model
-from gac_app.models.hardware import CPU, Need, Placement
+from gac_app.models.hardware import Placement
 from gac_app.models.random_model import RandomModel
 from gac_app.models.sources import ModelFiles, Progress, directory_here, resolve
 
 logger = logging.getLogger(__name__)
-
-_BY_TRANSFORMERS = ("auto", "transformers")  # back ends
 
 RandomModelT = TypeVar("RandomModelT", bound=RandomModel)
 
@@ -51,9 +49,6 @@ def load_model(
         ModelLoadError, ConfigError.
     """
 
-    if placement.refusal:
-        raise ModelLoadError(placement.refusal)
-
     def fetch() -> ModelFiles:
         files = resolve(member, cache_dir, on_fetch, unreachable)
         on_load()
@@ -61,9 +56,7 @@ def load_model(
 
     if member.is_random:
         on_load()  # there may be nothing to fetch
-    request = LoadRequest(
-        member, fetch, placement.device, placement.num_threads, cache_dir, untried, placement.limits, wait
-    )
+    request = LoadRequest(member, fetch, placement.device, placement.num_threads, cache_dir, untried, wait)
     try:
         if member.server:
             from gac_app.models.remote.model import load_remote
@@ -118,17 +111,15 @@ def load_transformers(request: LoadRequest, files: ModelFiles | None = None) -> 
     return load(request, files or _fetched(request))
 
 
-def known_needs(members: Iterable[MemberConfig], cache_dir: Path) -> dict[str, Need]:
-    """By name, what members that transformers runs need on GPUs, where their files are here already."""
+def file_bytes(members: Iterable[MemberConfig], cache_dir: Path) -> dict[str, int]:
+    """By name, the bytes of weights that are on this machine, of members whose number of parameters is unknown."""
     found = {}
     for member in members:
-        if member.is_elsewhere or member.is_random or member.device == CPU or member.backend not in _BY_TRANSFORMERS:
+        if member.num_params or member.is_elsewhere or member.is_random:
             continue
         with suppress(ModelLoadError):  # whoever loads it says so
             if directory := directory_here(member, cache_dir):
-                from gac_app.models.hf.loading import needed
-
-                found[member.name] = needed(member, directory)
+                found[member.name] = sum(path.stat().st_size for path in directory.glob("*.safetensors"))
     return found
 
 

@@ -88,9 +88,9 @@ def test_a_model_on_ray_spans_the_gpus_it_reserves(
 
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")  # as Ray leaves it where none is reserved
     monkeypatch.setattr(ray_actors, "detect_devices", detect_devices)
-    monkeypatch.setattr(ray_actors, "load_model", lambda _, *, placement, **__: (placement.device, placement.refusal))
+    monkeypatch.setattr(ray_actors, "load_model", lambda _, *, placement, **__: placement.device)
     config = MemberConfig.model_validate({"name": "a", "ray": {"num_gpus": 2}, **member})
-    assert ray_actors.MemberActor(config, (), tmp_path, b"")._load() == (devices, "")
+    assert ray_actors.MemberActor(config, (), tmp_path, b"")._load() == devices
 
 
 def test_an_actor_back_with_another_model_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

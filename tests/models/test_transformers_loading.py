@@ -20,7 +20,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from gac_app.errors import ModelLoadError
 from gac_app.models.hardware.devices import GIB
-from gac_app.models.hf.loading import _dtype, _placed, _quantized, adopted, needed
+from gac_app.models.hf.loading import _dtype, _placed, _quantized, adopted
 from gac_app.models.hf.model import TransformersModel
 from gac_app.models.message import Message
 from gac_app.models.sources import ModelFiles
@@ -95,24 +95,31 @@ def test_quantization_without_bitsandbytes_says_what_it_lacks(directory: Path, m
         load_directory(directory, quantization="8bit")
 
 
-def test_a_model_goes_where_the_plan_leaves_room(directory: Path) -> None:
-    two = member(source=str(directory), max_sequences=2)
-    need = needed(two, directory)
-    for limits in ({}, {"cuda:1": need.most}, {"cuda:1": need.least}):
-        assert _placed(two, directory, "cuda:1", limits) == {"device_map": {"": "cuda:1"}}
-    with pytest.raises(ModelLoadError, match=r"tiny: needs at least 0\.5 GiB \(weights 0\.0, cache 0\.0 for one of 2 "):
-        _placed(two, directory, "cuda:1", {"cuda:1": need.least - 1})
-    halves = dict.fromkeys(("cuda:1", "cuda:3"), need.workspace + need.weights)
-    found = _placed(two, directory, ("cuda:1", "cuda:3"), halves)["device_map"]
-    assert set(found.values()) == {"cuda:1", "cuda:3"}
+@pytest.mark.parametrize(
+    ("config", "device", "expected"),
+    [
+        ({}, "cuda:1", {"device_map": {"": "cuda:1"}}),
+        ({}, ("cuda:1", "cuda:3"), {"device_map": "auto", "max_memory": {1: 45 * GIB, 3: 18 * GIB}}),
+        ({"max_memory": {"cuda:3": "7GiB"}}, "cuda:3", {"device_map": "auto", "max_memory": {3: 7 * GIB}}),
+        (
+            {"max_memory": {"cuda:1": "7GiB", "cpu": "9GiB"}},
+            "cuda:1",
+            {"device_map": "auto", "max_memory": {1: 7 * GIB, "cpu": 9 * GIB}},
+        ),
+    ],
+)
+def test_accelerate_is_told_the_devices_and_their_memory(
+    config: dict[str, Any], device: Any, expected: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = {0: 60 * GIB, 1: 50 * GIB, 3: 20 * GIB, "cpu": 99 * GIB}
+    monkeypatch.setattr("accelerate.utils.get_max_memory", lambda: free)
+    assert _placed(member(**config), device) == expected
 
 
-def test_weights_quantised_in_the_files_are_left_to_the_library(directory: Path) -> None:
-    configure(directory, quantization_config={"quant_method": "gptq", "bits": 4})
-    own = member(source=str(directory))
-    assert needed(own, directory).weights == (directory / "model.safetensors").stat().st_size
-    found = _placed(own, directory, ("cuda:1", "cuda:3"), {"cuda:1": GIB, "cuda:3": GIB, "cpu": GIB})
-    assert found == {"device_map": "auto", "max_memory": {1: GIB, 3: GIB, "cpu": GIB}}
+def test_a_model_that_its_devices_do_not_hold_is_refused(directory: Path) -> None:
+    with pytest.raises(ModelLoadError, match="tiny: its weights do not fit the memory of cpu"):
+        load_directory(directory, max_memory={"cpu": "9kB"})
+    assert load_directory(directory, max_memory={"cpu": "1GB"}).encode_raw("x")
 
 
 def test_two_loads_never_overlap(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:

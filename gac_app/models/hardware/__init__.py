@@ -2,13 +2,10 @@
 
 from gac_app.models.hardware.devices import available_cores, detect_devices, main_memory_bytes, parse_devices
 from gac_app.models.hardware.large_pages import in_large_pages
-from gac_app.models.hardware.needs import CPU, ByDevice, Need
-from gac_app.models.hardware.placement import Placement, Plan, plan
+from gac_app.models.hardware.placement import CPU, Placement, Plan, plan
 
 __all__ = [
     "CPU",
-    "ByDevice",
-    "Need",
     "Placement",
     "Plan",
     "available_cores",

@@ -18,31 +18,26 @@ _UNITS = {"gib": GIB, "gb": 10**9, "mib": 1 << 20, "mb": 10**6}
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """One GPU: its torch name, its free memory, and all of its memory (0 = as much)."""
+    """One GPU: its torch name and its free memory."""
 
     name: str
     memory_bytes: int
-    total_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Devices:
-    """The hardware for placing members. `is_assumed`: stated by an operator, not detected."""
+    """The hardware for placing members."""
 
     gpus: tuple[Gpu, ...]
     num_cores: int
     memory_bytes: int | None  # None = unknown
-    is_assumed: bool = False
 
 
 def detect_devices() -> Devices:
     """This machine's devices. Imports torch to ask for GPUs."""
     import torch
 
-    gpus = tuple(
-        Gpu(f"cuda:{index}", _free_bytes(index), int(torch.cuda.get_device_properties(index).total_memory))
-        for index in range(torch.cuda.device_count())
-    )
+    gpus = tuple(Gpu(f"cuda:{index}", _free_bytes(index)) for index in range(torch.cuda.device_count()))
     return Devices(gpus, available_cores(), main_memory_bytes())
 
 
@@ -74,7 +69,7 @@ def parse_devices(text: str) -> Devices:
     if not 0 < len(sizes) <= MAX_GPUS or min(sizes) == 0:
         raise ConfigError(f"devices: expected 1 to {MAX_GPUS} GPUs with some memory each")
     gpus = tuple(Gpu(f"cuda:{index}", size) for index, size in enumerate(sizes))
-    return Devices(gpus, available_cores(), main_memory_bytes(), is_assumed=True)
+    return Devices(gpus, available_cores(), main_memory_bytes())
 
 
 def available_cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:

@@ -1,23 +1,25 @@
-"""Placement: members on GPUs, the largest first, several GPUs for a member that needs them, else a share of the CPU's
-cores.
+"""Placement: a GPU for each member, the largest first; several for a member that is too large for one; else a share of
+the CPU's cores.
 
-Pure arithmetic on needs and hardware: it needs neither GPUs nor weights.
+Pure arithmetic on sizes and hardware: it needs neither GPUs nor weights. How a member's layers are divided among its
+GPUs is accelerate's affair, once it is loaded.
 """
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 
 from gac_app.member_config import MemberConfig
-from gac_app.models.hardware.allocations import RAY, Allocations, listed
 from gac_app.models.hardware.devices import GIB, Devices
-from gac_app.models.hardware.needs import CPU, ByDevice, Need, gib
 
-# What is estimated from a number of parameters: caches beside the weights, activations, and CUDA's own memory.
-CACHE_PART = 0.15
-RUNTIME_BYTES = GIB // 2
+CPU = "cpu"
+_RAY = "Ray"
+_CUDA = "cuda:"
+_BESIDE_WEIGHTS = 0.15  # of their size: caches and activations
+_RUNTIME_BYTES = GIB // 2  # CUDA's own, and what its allocator cannot use
 _BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0}
 _QUANTIZED_BYTES = {"8bit": 1.1, "4bit": 0.6}  # embeddings and norms stay in half precision
 
@@ -29,107 +31,122 @@ class Placement:
     Attributes:
         device: several GPUs share its layers.
         num_threads: on the CPU.
-        size_bytes: needed with all its sequences; None = unknown.
-        limits, taken: bytes that it may use of its GPUs, and is expected to use; empty = it needs none, or does not
-            fit.
-        refusal: why it cannot be loaded; "" = as far as is known, it can.
+        size_bytes: estimated memory of weights, caches and activations; None = unknown.
     """
 
     device: str | tuple[str, ...]
     num_threads: int
     size_bytes: int | None
-    limits: ByDevice = field(default_factory=dict)
-    taken: ByDevice = field(default_factory=dict)
-    refusal: str = ""
 
     @property
     def is_on_cpu(self) -> bool:
         return self.device == CPU
 
+    @property
+    def devices(self) -> tuple[str, ...]:
+        return (self.device,) if isinstance(self.device, str) else self.device
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Placements by member name, in the config's order, and warnings. As a string: tables for a terminal.
+    """Placements by member name, in the config's order, and warnings. As a string: a table for a terminal.
 
     Attributes:
         devices_disjoint: no two members share a device, so none slows another down.
-        gpus: free bytes of each GPU before anything is loaded.
+        has_gpus: whether there are any.
     """
 
     placements: dict[str, Placement]
     warnings: tuple[str, ...]
     devices_disjoint: bool
-    gpus: ByDevice
-
-    @property
-    def refusals(self) -> list[str]:
-        """Why members cannot be loaded."""
-        return [placement.refusal for placement in self.placements.values() if placement.refusal]
+    has_gpus: bool
 
     def __str__(self) -> str:
         rows = [("member", "runs on", "needs about", "CPU threads")]
         rows += [
-            (name, ", ".join(listed(placement.device)), gib(placement.size_bytes), str(placement.num_threads))
+            (name, ", ".join(placement.devices), _gib(placement.size_bytes), str(placement.num_threads))
             for name, placement in self.placements.items()
         ]
-        taken = [(name, place.taken) for name, place in self.placements.items() if place.taken and place.size_bytes]
-        gpus = [("GPU", "free", "of it for")] * bool(taken)
-        for gpu, free in self.gpus.items():
-            if parts := [f"{name} {gib(held[gpu])}" for name, held in taken if gpu in held]:
-                gpus.append((gpu, gib(free), ", ".join(parts)))
-        warned = [f"warning: {warning}" for warning in self.warnings]
-        return "\n".join([*_table(rows), *_table(gpus), *warned])
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+        return "\n".join([*lines, *(f"warning: {warning}" for warning in self.warnings)])
 
 
-def _table(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-
-
-def plan(members: Sequence[MemberConfig], devices: Devices, needs: Mapping[str, Need] | None = None) -> Plan:
+def plan(members: Sequence[MemberConfig], devices: Devices, file_bytes: Mapping[str, int] | None = None) -> Plan:
     """Place every member. A view is where its member is.
 
-    If not all fit with their `max_sequences`, each gets room for one sequence as long as its context, and what is left
-    is for whoever comes first. One that does not even fit so is refused.
-
     Args:
-        needs: by name, where a member's files are here; others are estimated from `num_params`.
+        file_bytes: by name, of weights on this machine, for members without `num_params`.
     """
     own = [member for member in members if not member.of]
-    if len(own) < len(members):
-        placed = plan(own, devices, needs)
-        at = {member.name: placed.placements[member.of or member.name] for member in members}
-        for view in (member.name for member in members if member.of):
-            at[view] = replace(at[view], size_bytes=0, limits={}, taken={})
-        return replace(placed, placements=at, devices_disjoint=False)
-    known = {member.name: (needs or {}).get(member.name) or _estimated(member) for member in own}
-    allocations = Allocations(own, devices, known, is_whole=True)
-    if allocations.refusals:
-        allocations = Allocations(own, devices, known, is_whole=False)
-    num_threads = _cpu_threads(
-        [member for member in own if allocations.names[member.name] == (CPU,)], devices.num_cores
-    )
+    weights = {member.name: _weight_bytes(member, devices) or (file_bytes or {}).get(member.name) for member in own}
+    sizes = {name: int(size * (1 + _BESIDE_WEIGHTS)) + _RUNTIME_BYTES for name, size in weights.items() if size}
+    names = _devices_by_member(own, devices, sizes)
+    num_threads = _cpu_threads([member for member in own if names[member.name] == (CPU,)], devices.num_cores)
     placements = {
-        member.name: _placement(member, allocations, known[member.name], num_threads.get(member.name, 1))
+        member.name: Placement(
+            device if len(device := names[member.name]) > 1 else device[0],
+            member.num_threads or num_threads.get(member.name, 1),
+            sizes.get(member.name),
+        )
         for member in own
     }
-    warnings = (*allocations.warnings(), *_cpu_warnings(placements, devices), *_missing_packages(own))
-    gpus = {gpu.name: gpu.memory_bytes for gpu in devices.gpus}
-    return Plan(placements, warnings, _devices_disjoint(placements, devices), gpus)
+    warnings = (*_gpu_warnings(own, placements, devices), *_cpu_warnings(placements, devices), *_missing_packages(own))
+    disjoint = len(own) == len(members) and _are_disjoint(placements, devices)
+    with_views = {
+        member.name: replace(placements[member.of], size_bytes=0) if member.of else placements[member.name]
+        for member in members
+    }
+    return Plan(with_views, warnings, disjoint, bool(devices.gpus))
 
 
-def _placement(member: MemberConfig, allocations: Allocations, need: Need | None, num_threads: int) -> Placement:
-    name, names = member.name, allocations.names[member.name]
-    size_bytes = need.most if need else None
-    if names == (CPU,) and member.num_params:
-        size_bytes = int(member.num_params * _bytes_per_param(member, on_gpu=False) * (1 + CACHE_PART)) + RUNTIME_BYTES
-    taken = allocations.taken.get(name, {})
-    if taken and member.gpu_share:
-        size_bytes = sum(taken.values())
-    device = names[0] if len(names) == 1 else names
-    refusal, limits = allocations.refusals.get(name, ""), allocations.limits_of(name)
-    return Placement(device, member.num_threads or num_threads, size_bytes, limits, taken, refusal)
+def _devices_by_member(
+    members: Sequence[MemberConfig], devices: Devices, sizes: Mapping[str, int]
+) -> dict[str, tuple[str, ...]]:
+    """The configuration's devices for members that name some, then GPUs for the others, the largest first."""
+    free = {gpu.name: gpu.memory_bytes for gpu in devices.gpus}
+    num_on = Counter[str]()
+    names: dict[str, tuple[str, ...]] = {}
+
+    def order(member: MemberConfig) -> tuple[bool, int]:
+        return not _configured(member, devices), -sizes.get(member.name, 0)
+
+    for member in sorted(members, key=order):
+        size = sizes.get(member.name, 0)
+        names[member.name] = gpus = _configured(member, devices) or _chosen(free, num_on, size)
+        here = [gpu for gpu in gpus if gpu in free]
+        for gpu in here:
+            free[gpu] -= size // len(here)
+            num_on[gpu] += 1
+    return names
+
+
+def _configured(member: MemberConfig, devices: Devices) -> tuple[str, ...]:
+    """The devices that the config names for this member, the address of its server, Ray, or the CPU if nothing else
+    is possible; empty = to be chosen.
+    """
+    if member.server:
+        return (member.server.url,)
+    if member.ray:
+        return (_RAY,)
+    if member.device != "auto":
+        return (member.device,) if isinstance(member.device, str) else member.device
+    if member.max_memory:
+        return tuple(name for name in member.max_memory if name != CPU) or (CPU,)
+    needs_cpu = not devices.gpus or member.backend == "llama_cpp" or member.is_random
+    return (CPU,) if needs_cpu else ()
+
+
+def _chosen(free: Mapping[str, int], num_on: Mapping[str, int], size: int) -> tuple[str, ...]:
+    """The GPU with fewest members of those with room, of equals the emptiest; else the fewest GPUs that have room
+    together, else all.
+    """
+    if with_room := [gpu for gpu in free if free[gpu] >= size]:
+        return (min(with_room, key=lambda gpu: (num_on[gpu], -free[gpu])),)
+    emptiest = sorted(free, key=lambda gpu: -free[gpu])
+    groups = (emptiest[:num] for num in range(1, len(free)))
+    group = next((group for group in groups if sum(free[gpu] for gpu in group) >= size), emptiest)
+    return tuple(sorted(group, key=list(free).index))
 
 
 def _cpu_threads(members: Sequence[MemberConfig], num_cores: int) -> dict[str, int]:
@@ -146,19 +163,11 @@ def _cpu_threads(members: Sequence[MemberConfig], num_cores: int) -> dict[str, i
     return threads
 
 
-def _estimated(member: MemberConfig) -> Need | None:
-    """On GPUs, from the number of parameters."""
-    if member.num_params is None or member.server:
-        return None
-
-    def need_of(num_params: float, bytes_per_param: float) -> Need:
-        weights = int(num_params * bytes_per_param)
-        cache = int(weights * CACHE_PART / member.max_sequences)
-        return Need(weights, cache, member.max_sequences, workspace=RUNTIME_BYTES)
-
-    found = {name: need_of(member.num_params, size).least for name, size in _QUANTIZED_BYTES.items()}
-    instead = {f"quantization: {name}": least for name, least in found.items()}
-    return replace(need_of(member.num_params, _bytes_per_param(member, on_gpu=True)), instead=instead)
+def _weight_bytes(member: MemberConfig, devices: Devices) -> int:
+    """By the number of parameters and their precision; 0 = unknown, or on a server."""
+    if not member.num_params or member.server:
+        return 0
+    return int(member.num_params * _bytes_per_param(member, on_gpu=_configured(member, devices) != (CPU,)))
 
 
 def _bytes_per_param(member: MemberConfig, *, on_gpu: bool) -> float:
@@ -175,25 +184,39 @@ def _is_gguf(member: MemberConfig) -> bool:
     return any(len(parts) > 1 or parts[0].endswith(".gguf") for parts in member.mirrors)
 
 
-def _devices_disjoint(placements: dict[str, Placement], devices: Devices) -> bool:
-    gpus = [name for placement in placements.values() for name in listed(placement.device) if name not in (CPU, RAY)]
+def _are_disjoint(placements: Mapping[str, Placement], devices: Devices) -> bool:
+    gpus = [name for placement in placements.values() for name in placement.devices if name not in (CPU, _RAY)]
     num_threads = sum(placement.num_threads for placement in placements.values() if placement.is_on_cpu)
     return len(gpus) == len(set(gpus)) and num_threads <= devices.num_cores
 
 
-def _cpu_warnings(placements: dict[str, Placement], devices: Devices) -> list[str]:
+def _gpu_warnings(
+    members: Sequence[MemberConfig], placements: Mapping[str, Placement], devices: Devices
+) -> Iterator[str]:
+    """What is not there, and GPUs with more members than they hold. Main memory may take what overflows."""
+    free, on = {gpu.name: gpu.memory_bytes for gpu in devices.gpus}, defaultdict[str, dict[str, int]](dict)
+    for member in members:
+        placement = placements[member.name]
+        gpus = [name for name in placement.devices if name.startswith(_CUDA)]
+        if missing := [gpu for gpu in gpus if gpu not in free]:
+            yield f"{member.name}: there is no {', '.join(missing)}; there are {len(free)} GPUs"
+        overflows = CPU in (*placement.devices, *member.max_memory)
+        for gpu in () if overflows else gpus:
+            on[gpu][member.name] = (placement.size_bytes or 0) // len(gpus)
+    for gpu, room in free.items():
+        if (needed := sum(on[gpu].values())) > room:
+            yield f"{', '.join(on[gpu])}: about {_gib(needed)} needed on {gpu}, which has {_gib(room)} free"
+
+
+def _cpu_warnings(placements: Mapping[str, Placement], devices: Devices) -> Iterator[str]:
     on_cpu = {name: placement for name, placement in placements.items() if placement.is_on_cpu}
-    need = sum(placement.size_bytes or 0 for placement in on_cpu.values())
-    warnings = []
-    if devices.memory_bytes is not None and need > devices.memory_bytes:
-        there = gib(devices.memory_bytes)
-        warnings.append(f"{', '.join(on_cpu)}: about {gib(need)} needed in main memory, which has {there}")
+    needed = sum(placement.size_bytes or 0 for placement in on_cpu.values())
+    if devices.memory_bytes is not None and needed > devices.memory_bytes:
+        there = _gib(devices.memory_bytes)
+        yield f"{', '.join(on_cpu)}: about {_gib(needed)} needed in main memory, which has {there}"
     num_threads = sum(placement.num_threads for placement in on_cpu.values())
     if num_threads > max(devices.num_cores, len(on_cpu)):
-        warnings.append(
-            f"{num_threads} CPU threads on {devices.num_cores} cores: threads that wait for each other slow all down"
-        )
-    return warnings
+        yield f"{num_threads} CPU threads on {devices.num_cores} cores: threads that wait for each other slow all down"
 
 
 def _missing_packages(members: Sequence[MemberConfig]) -> Iterator[str]:
@@ -202,3 +225,7 @@ def _missing_packages(members: Sequence[MemberConfig]) -> Iterator[str]:
             if member.quantization != "none" and not member.is_elsewhere:
                 what = f"quantization {member.quantization} needs the package bitsandbytes"
                 yield f"{member.name}: {what}, which is not installed here"
+
+
+def _gib(num_bytes: int | None) -> str:
+    return "?" if num_bytes is None else f"{num_bytes / GIB:.1f} GiB"

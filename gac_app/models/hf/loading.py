@@ -16,10 +16,8 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, Genera
 from gac_app.errors import ModelLoadError
 from gac_app.member_config import MemberConfig
 from gac_app.models.backends import LoadRequest
-from gac_app.models.hardware import ByDevice, Need
 from gac_app.models.hf.adapter import check_adapter, with_adapter
 from gac_app.models.hf.conversion import converted
-from gac_app.models.hf.memory import need_of
 from gac_app.models.hf.model import TransformersModel
 from gac_app.models.sources import ModelFiles
 
@@ -30,14 +28,14 @@ _LOADING = threading.RLock()
 # transformers would load straight to the device in its own threads, where the `spaces` package does not emulate the
 # GPU.
 LENT = "cuda"
+_FOR_WEIGHTS = 0.9  # of the free memory of several GPUs; the rest is for caches and activations
 
 
 def load(request: LoadRequest, files: ModelFiles) -> TransformersModel:
     """Load a member's model.
 
     Args:
-        request: a member's dtype "auto" is float32 on a CPU and the files' own on a GPU. Without limits, it gets as
-            much of the device as it needs.
+        request: a member's dtype "auto" is float32 on a CPU and the files' own on a GPU.
         files: the result of `sources.resolve`.
 
     Raises:
@@ -50,7 +48,7 @@ def load(request: LoadRequest, files: ModelFiles) -> TransformersModel:
         check_files(member, directory)
         if member.adapter:
             check_adapter(member)
-        placed = {**_quantized(member), **_placed(member, directory, device, request.limits)}
+        placed = {**_quantized(member), **_placed(member, device)}
         try:
             tokenizer = AutoTokenizer.from_pretrained(directory, **trusted)
             model = AutoModelForCausalLM.from_pretrained(
@@ -67,6 +65,8 @@ def load(request: LoadRequest, files: ModelFiles) -> TransformersModel:
         except Exception as error:  # a damaged or unknown model can fail anywhere in several libraries
             with_it = f" with the adapter {member.adapter}" if member.adapter else ""
             raise ModelLoadError(f"{member.name}: {directory}{with_it} cannot be loaded: {error}") from error
+        if "disk" in getattr(model, "hf_device_map", {}).values():
+            raise ModelLoadError(f"{member.name}: its weights do not fit the memory of {device}")
         return adopted(member, model.to(LENT) if device == LENT else model, tokenizer, request.num_threads)
 
 
@@ -83,19 +83,6 @@ def described(member: MemberConfig, directory: Path) -> tuple[Any, Any]:
     except Exception as error:  # as in `load`
         raise ModelLoadError(f"{member.name}: {directory} cannot be loaded: {error}") from error
     return model, tokenizer
-
-
-def needed(member: MemberConfig, directory: Path) -> Need:
-    """What a member needs on GPUs. Raises ModelLoadError if its files cannot be used."""
-    _check_trust(member, directory)
-    try:
-        with _LOADING:
-            model = _without_weights(member, directory)
-        sizes = [path.stat().st_size for path in directory.glob("*.safetensors")]
-        # Weights that are quantised in the files have another layout.
-        return need_of(member, model, sum(sizes) if hasattr(model.config, "quantization_config") else None)
-    except Exception as error:  # as in `load`
-        raise ModelLoadError(f"{member.name}: {directory} cannot be loaded: {error}") from error
 
 
 def _without_weights(member: MemberConfig, directory: Path) -> Any:
@@ -166,20 +153,23 @@ def _dtype(member: MemberConfig, device: str | tuple[str, ...]) -> Any:
     return torch.float32 if device == "cpu" else "auto"
 
 
-def _placed(member: MemberConfig, directory: Path, device: str | tuple[str, ...], limits: ByDevice) -> dict[str, Any]:
-    """from_pretrained's arguments for one device, or for several. Raises ModelLoadError where it does not fit."""
+def _placed(member: MemberConfig, device: str | tuple[str, ...]) -> dict[str, Any]:
+    """from_pretrained's arguments: one device, or those among which accelerate divides the layers evenly."""
     if device == LENT:
         return {}
-    if not limits:
-        return {"device_map": {"": device} if isinstance(device, str) else "auto"}
-    need = needed(member, directory)
-    found = need.divide(limits, need.num_sequences) or need.divide(limits, 1)
-    if found is None:
-        raise ModelLoadError(need.refusal(member.name, limits))
-    if device_map := found[0]:
-        return {"device_map": dict(device_map)}
-    rooms = {int(name.removeprefix("cuda:")) if ":" in name else name: room for name, room in limits.items()}
-    return {"device_map": "auto", "max_memory": rooms}
+    if isinstance(device, str) and not member.max_memory:
+        return {"device_map": {"": device}}
+    from accelerate.utils import get_max_memory
+
+    free = {f"cuda:{key}" if isinstance(key, int) else key: size for key, size in get_max_memory().items()}
+    names = {device} if isinstance(device, str) else {*device}
+    most = {name: int(free.get(name, 0) * _FOR_WEIGHTS) for name in names} | member.max_memory
+    return {"device_map": "auto", "max_memory": {_key(name): size for name, size in most.items()}}
+
+
+def _key(device: str) -> str | int:
+    """accelerate's."""
+    return int(device.removeprefix("cuda:")) if ":" in device else device
 
 
 def _quantized(member: MemberConfig) -> dict[str, Any]:
