@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
+from gac_app.bench.harness import Harness, print_found
 from gac_app.bench.rows import Row, Target
-from gac_app.bench.workbench import Workbench, print_found
 from gac_app.decoding.loop import Branch
 from gac_app.decoding.trace import FinishedEvent, TokenEvent
 from gac_app.models.message import Message
@@ -46,10 +46,10 @@ class _Job:
     changes: dict[str, Any] = field(hash=False)
 
 
-def measure(bench: Workbench) -> list[Row]:
-    battery = _Battery(bench.ensemble, jobs_of(bench), random.Random(0))  # noqa: S311 (moments, not secrets)
+def measure(harness: Harness) -> list[Row]:
+    battery = _Battery(harness.ensemble, jobs_of(harness), random.Random(0))  # noqa: S311 (moments, not secrets)
     battery.run()
-    for name, digest in bench.in_child(__name__):
+    for name, digest in harness.in_child(__name__):
         battery.digests[name].append(digest)
     found = battery.digests
     differing = [name for name, digests in found.items() if len(set(digests)) > 1]
@@ -59,15 +59,15 @@ def measure(bench: Workbench) -> list[Row]:
     return [Row("digests of one answer, at most", float(most), target=Target("<=", 1), note=note)]
 
 
-def jobs_of(bench: Workbench) -> list[_Job]:
+def jobs_of(harness: Harness) -> list[_Job]:
     """Every prompt, by every member alone and by the ensemble: every step, gated, and sampled with a seed."""
-    ways: list[tuple[str, str | None, dict[str, Any]]] = [(name, name, {}) for name in bench.config.member_names]
+    ways: list[tuple[str, str | None, dict[str, Any]]] = [(name, name, {}) for name in harness.config.member_names]
     ways += [
         ("every step", None, {"mode": "every-step"}),
         ("gate", None, {"mode": "gate", "threshold": 0.8}),
         ("sampled", None, {"mode": "every-step", "temperature": 0.8, "top_p": 0.95, "seed": 7}),
     ]
-    prompts = PROMPTS[:1] if bench.is_quick else PROMPTS
+    prompts = PROMPTS[:1] if harness.is_quick else PROMPTS
     limits = {"temperature": 0, "max_new_tokens": 16}
     return [
         _Job(f"{prompt[:16]!r} by {name}", (Message("user", prompt),), alone, {**limits, **changes})
@@ -139,9 +139,9 @@ class _Battery:
                 done.result()
 
 
-def digests_alone(bench: Workbench) -> list[tuple[str, str]]:
+def digests_alone(harness: Harness) -> list[tuple[str, str]]:
     """Every job's name and digest, as given by a fresh process."""
-    return [(job.name, _decoded(bench.ensemble, job)[1].digest) for job in jobs_of(bench)]
+    return [(job.name, _decoded(harness.ensemble, job)[1].digest) for job in jobs_of(harness)]
 
 
 if __name__ == "__main__":

@@ -1,21 +1,21 @@
-"""The result of a measurement: rows with a figure and its target; and a report of them as JSON, table and file."""
+"""The result of a measurement: rows with a figure and its target; and a table of them."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from statistics import median
 from typing import Any, Literal, Self
 
 from rich.table import Table
 
+from gac_app.errors import GacError
+
 _UNSURE = 0.05  # of all measurements, the share in which a median lies outside its interval
 
 
-class NotMeasured(Exception):  # noqa: N818 (not an error: this machine or configuration cannot measure it)
-    """A measurement is impossible here; the message says what is missing and how to get it."""
+class NotMeasured(GacError):  # noqa: N818 (not an error: this machine or configuration cannot measure it)
+    """A measurement is impossible here; the message says what is missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,12 +108,3 @@ def as_table(rows: Sequence[Row]) -> Table:
     for row in rows:
         table.add_row(row.name, str(row), str(row.target or ""), row.verdict or "-", row.note)
     return table
-
-
-def save(report: dict[str, Any], cache_dir: Path) -> Path:
-    """Write `{"machine": {...}, "rows": [...]}` into the cache, named by its date. Returns its path."""
-    folder = cache_dir / "bench"
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{report['machine']['date'].replace(':', '-').removesuffix('+00-00')}.json"
-    path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    return path

@@ -1,8 +1,6 @@
 """What starting costs: the time from the start of `serve` to the page and to the first possible run, with files in the
-cache; and the peak memory of a process that loads the members and answers.
-
-The least memory is the members' files plus keys and values of all sequences with full contexts, in half precision.
-llama.cpp allocates these at the start; with onnxruntime they grow, in single precision.
+cache; and the peak memory of a process that loads the members and answers, beside the members' files plus keys and
+values of all sequences with full contexts, which grow as they are used.
 """
 
 from __future__ import annotations
@@ -14,33 +12,35 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import httpx
 
+from gac_app.bench.harness import PROMPTS, Harness, decode, print_found
 from gac_app.bench.rows import Row, Target
-from gac_app.bench.workbench import PROMPTS, Workbench, decode, print_found
 from gac_app.errors import GacError
-from gac_app.member_config import MemberConfig
+
+if TYPE_CHECKING:  # it loads torch
+    from gac_app.models.base import Model
 
 START_TIMEOUT_S = 300.0
 _POLL_S = 0.1  # each poll slows down the server's start
 _STOP_TIMEOUT_S = 15.0
 _MIB = 1 << 20
-_VALUE_BYTES = 2
 
 
-def measure(bench: Workbench) -> list[Row]:
-    for member in bench.config.loaded:
+def measure(harness: Harness) -> list[Row]:
+    for member in harness.config.loaded:
         if not member.is_random:
-            bench.files(member)  # fetched before the measurement
-    starts = [_start(bench.path) for _ in range(1 if bench.is_quick else 3)]
+            harness.files(member)  # fetched before the measurement
+    starts = [_start(harness.path) for _ in range(1 if harness.is_quick else 3)]
     return [
         Row.of("process start to page", [page for page, _ in starts], "s", Target("<=", 5.0)),
         Row.of("process start to ready", [ready for _, ready in starts], "s", Target("<=", 10.0)),
-        _memory_row(bench),
+        _memory_row(harness),
     ]
 
 
@@ -94,53 +94,33 @@ def free_port() -> int:
         return port
 
 
-def _memory_row(bench: Workbench) -> Row:
+def _memory_row(harness: Harness) -> Row:
     name = "peak memory ÷ (model files + KV)"
     if importlib.util.find_spec("resource") is None:
         return Row(name, None, note="not measured: this system does not tell a process its peak of memory")
-    members = bench.config.loaded
-    if any(member.is_random or bench.files(member).kind != "gguf" for member in members):
-        return Row(name, None, note="not measured: counts the memory of members from GGUF files")
-    files_bytes = sum(bench.files(member).path.stat().st_size for member in members)
-    kv_bytes = sum(cache_bytes(bench.files(member).path, member) for member in members)
-    held_bytes: int = bench.in_child(__name__)
-    note = f"MiB: peak {held_bytes / _MIB:,.0f}, files {files_bytes / _MIB:,.0f}, KV {kv_bytes / _MIB:,.0f}"
-    return Row(name, held_bytes / (files_bytes + kv_bytes), target=Target("<=", 2.0), note=note)
+    peak, kv = harness.in_child(__name__)
+    files = sum(harness.files(member).path.stat().st_size for member in harness.config.loaded if not member.is_random)
+    if not kv:
+        return Row(name, None, note="not measured: a member does not tell the size of its cache")
+    note = f"MiB: peak {peak / _MIB:,.0f}, files {files / _MIB:,.0f}, KV {kv / _MIB:,.0f}"
+    return Row(name, peak / (files + kv), target=Target("<=", 2.0), note=note)
 
 
-def cache_bytes(path: Path, member: MemberConfig) -> int:
-    """Bytes of keys and values for all sequences of the configuration, from the shape in the file."""
-    from gac_app.models.gguf import read_gguf
-    from gac_app.models.llama_cpp.gguf_model import DEFAULT_CONTEXT_LENGTH
-
-    reader = read_gguf(path)
-    family = reader.get_field("general.architecture").contents()
-
-    def stated(key: str, default: int = 0) -> int:
-        field = reader.get_field(f"{family}.{key}")
-        return int(field.contents()) if field else default
-
-    num_heads = stated("attention.head_count")
-    default_width = stated("embedding_length") // num_heads
-    widths = [stated(f"attention.{kind}_length", default_width) for kind in ("key", "value")]
-    num_kv_heads = stated("attention.head_count_kv", num_heads)
-    cell_bytes = stated("block_count") * num_kv_heads * sum(widths) * _VALUE_BYTES
-    length = min(member.context_length or DEFAULT_CONTEXT_LENGTH, stated("context_length"))
-    return cell_bytes * length * member.max_sequences
+def cache_bytes(models: Sequence[Model]) -> int:
+    """Keys and values of all sequences with full contexts; 0 = unknown."""
+    sizes = [model.bytes_per_id * model.context_length * model.max_sequences for model in models]
+    return sum(sizes) if all(sizes) else 0
 
 
-def peak_bytes() -> int:
-    """This process's peak of main memory."""
+def _peak_and_cache_bytes(harness: Harness) -> tuple[int, int]:
+    """Of a process that has given one answer."""
     import resource  # missing on Windows
 
+    decode(harness.ensemble.session(PROMPTS[0], harness.settings(harness.config)))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
-
-
-def _peak_of_an_answer(bench: Workbench) -> int:
-    decode(bench.ensemble.session(PROMPTS[0], bench.settings()))
-    return peak_bytes()
+    models = [harness.ensemble.members[member.name].model for member in harness.config.loaded]
+    return peak if sys.platform == "darwin" else peak * 1024, cache_bytes(models)
 
 
 if __name__ == "__main__":
-    print_found(_peak_of_an_answer, *sys.argv[1:])
+    print_found(_peak_and_cache_bytes, *sys.argv[1:])

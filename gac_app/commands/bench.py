@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from gac_app.commands.options import ConfigOption, JsonOption, load, plain_console
-from gac_app.environment import cache_dir
 
 
 def bench(
@@ -22,23 +21,20 @@ def bench(
     """Measure, and compare with targets. Exits with 1 if one is missed. Other work on the machine disturbs the
     figures.
     """
+    from gac_app.bench.comparisons import chosen, measure_all
     from gac_app.bench.machine import machine_facts
-    from gac_app.bench.measurements import chosen, measure_all
-    from gac_app.bench.rows import as_table, save
+    from gac_app.bench.rows import as_table
 
-    settled = load(config)
+    load(config)
     measurements = chosen([name.strip() for name in only.split(",")] if only else [])
     machine = machine_facts()
     console = plain_console(stderr=as_json)
     console.print(f"{machine['cpu']}, {machine['usable_cores']} cores, {' '.join(machine['instruction_sets'])}")
     rows = list(measure_all(measurements, config, quick))
-    report = {"machine": machine, "rows": [row.as_json() for row in rows]}
-    path = save(report, cache_dir(settled))
     if as_json:
-        typer.echo(json.dumps(report))
+        typer.echo(json.dumps({"machine": machine, "rows": [row.as_json() for row in rows]}))
     else:
         console.print(as_table(rows))
         console.print(f"load {machine['load_average']} at the start")
-        console.print(f"saved as {path}")
     if any(row.verdict in ("missed", "failed") for row in rows):
         raise typer.Exit(1)

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from gac_app.bench import measurements
-from gac_app.bench.measurements import MEASUREMENTS, chosen, measure_all
+from gac_app.bench import comparisons
+from gac_app.bench.comparisons import MEASUREMENTS, chosen, measure_all
+from gac_app.bench.harness import Harness
 from gac_app.bench.rows import NotMeasured, Row, Target, interval_of
 from gac_app.bench.start import child_server, wait_for
-from gac_app.bench.workbench import Workbench
 from gac_app.cli import app
 from gac_app.errors import ConfigError, GacError
 from tests.command_line import members_file
@@ -20,19 +20,19 @@ from tests.server.site import free_port
 
 def test_choosing_keeps_the_order_of_the_list() -> None:
     assert list(chosen(["at-once", "steps"])) == ["steps", "at-once"]
-    assert list(chosen([])) == list(MEASUREMENTS)[:-2], "those that take minutes run by name"
+    assert chosen([]) == MEASUREMENTS
     with pytest.raises(ConfigError, match=r"no measurement 'stesp'; expected some of .*steps"):
         chosen(["stesp"])
 
 
 def test_one_that_fails_leaves_the_others_their_rows(tmp_path: Path) -> None:
-    def works(bench: Workbench) -> list[Row]:
-        return [Row("works", float(bench.is_quick))]
+    def works(harness: Harness) -> list[Row]:
+        return [Row("works", float(harness.is_quick))]
 
-    def lacks(bench: Workbench) -> list[Row]:
+    def lacks(harness: Harness) -> list[Row]:
         raise NotMeasured("no browser")
 
-    def breaks(bench: Workbench) -> list[Row]:
+    def breaks(harness: Harness) -> list[Row]:
         raise GacError("planned")
 
     named = {"lacks": lacks, "breaks": breaks, "works": works}
@@ -64,13 +64,13 @@ def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _plant(monkeypatch: pytest.MonkeyPatch, **values: float) -> None:
-    def measure(bench: Workbench) -> list[Row]:
+    def measure(harness: Harness) -> list[Row]:
         return [*(Row(name, value, "s", Target("<=", 1.0)) for name, value in values.items()), Row("size", 3.0, "MB")]
 
-    monkeypatch.setattr(measurements, "MEASUREMENTS", {"planted": measure})
+    monkeypatch.setattr(comparisons, "MEASUREMENTS", {"planted": measure})
 
 
-def test_json_is_printed_and_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_json_has_the_rows_and_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     _plant(monkeypatch, fine=0.5)
     done = CliRunner().invoke(app, ["bench", "--json", "--quick"])
     assert done.exit_code == 0
@@ -79,8 +79,6 @@ def test_json_is_printed_and_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert told == [("fine", 0.5, "<= 1", "met"), ("size", 3.0, None, "")]
     assert report["machine"]["usable_cores"] >= 1
     assert report["machine"]["versions"]["torch"] != "none"
-    (saved,) = (tmp_path / "bench").iterdir()
-    assert json.loads(saved.read_text()) == report
 
 
 def test_a_missed_target_is_exit_code_1(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,7 +102,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_a_child_hands_back_its_json_or_says_why_not(module: str) -> None:
-    whole, quick = (Workbench(Path("a.yaml"), config_of(["a"]), is_quick=is_quick) for is_quick in (False, True))
+    whole, quick = (Harness(Path("a.yaml"), config_of(["a"]), is_quick=is_quick) for is_quick in (False, True))
     assert whole.in_child(module) == ["a.yaml", "false"]
     with pytest.raises(GacError, match="planted_child failed: the reason"):
         quick.in_child(module)

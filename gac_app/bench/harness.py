@@ -1,7 +1,5 @@
-"""Shared by the measurements of one configuration: the ensemble, loaded once, the prompts, the number of tokens, timed
-decoding.
-
-A measurement that needs its own process (a fresh start, a peak of memory, one core) runs its module as a program.
+"""The harness of the measurements: one ensemble, loaded once; answers in several ways, in turn, with their times; and a
+process of its own for what needs a fresh one.
 """
 
 from __future__ import annotations
@@ -9,12 +7,15 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from statistics import fmean, median
+from typing import TYPE_CHECKING, Any
 
 from gac_app.config import Config
 from gac_app.decoding.trace import FinishedEvent, FinishReason, StepTrace, TokenEvent
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
     from gac_app.decoding.loop import DecodingSession
     from gac_app.models.sources import ModelFiles
 
-
-Case = TypeVar("Case")
-Result = TypeVar("Result")
 
 MIN_TOKENS = 8  # an answer with fewer is too short to time
 CHILD_TIMEOUT_S = 900
@@ -67,6 +65,11 @@ class Decoded:
         return self.ms_per_token - 1000 * waited_s / (len(self.steps) - 1)
 
     @property
+    def pass_s(self) -> float:
+        """Median seconds of the forward passes of the member that comes first."""
+        return median(step.members[0].seconds for step in self.steps[1:])
+
+    @property
     def member_s(self) -> float:
         """Seconds of all members' forward passes per token, including the prompt's."""
         return sum(usage.seconds for usage in self.finished.members.values()) / self.finished.num_tokens
@@ -82,13 +85,38 @@ def decode(session: DecodingSession) -> Decoded:
     return Decoded(steps, end)
 
 
-def interleaved(cases: Sequence[Case], *runs: Callable[[Case], Result]) -> list[list[Result]]:
-    """Every run over every case, A B A B ...: a list of each run's results."""
-    rounds = [[run(case) for run in runs] for case in cases]
-    return [list(results) for results in zip(*rounds, strict=True)]
+@dataclass(frozen=True)
+class Way:
+    """How prompts are answered.
+
+    Attributes:
+        changes: of the settings, which are greedy and ask all members at every step.
+        alone: a member; "" = the ensemble.
+        num_at_once: so many prompts are answered at the same time.
+    """
+
+    changes: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    alone: str = ""
+    num_at_once: int = 1
 
 
-class Workbench:
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What one way gave at one turn."""
+
+    decoded: list[Decoded]
+    seconds: float  # with the prompts
+
+    @property
+    def tokens_per_s(self) -> float:
+        """All together, with the prompts."""
+        return sum(answer.finished.num_tokens for answer in self.decoded) / self.seconds
+
+    def mean(self, figure: Callable[[Decoded], float]) -> float:
+        return fmean(map(figure, self.decoded))
+
+
+class Harness:
     """One configuration for measurement. Close it to release the models.
 
     Args:
@@ -96,7 +124,7 @@ class Workbench:
         is_quick: fewer prompts and tokens, to check that everything works; the figures are not for publication.
 
     Attributes:
-        prompts: of a measurement that pairs answers; six are the fewest that have an interval.
+        num_turns: of each way; six are the fewest with an interval.
         num_tokens: of an answer.
     """
 
@@ -104,14 +132,14 @@ class Workbench:
         self.path = path
         self.config = config
         self.is_quick = is_quick
-        self.prompts = PROMPTS[:2] if is_quick else PROMPTS[:6]
+        self.num_turns = 2 if is_quick else 6
         self.num_tokens = 16 if is_quick else 48
 
     @cached_property
     def ensemble(self) -> Ensemble:
         """The configuration's members, which have given an answer, so that none of those measured is the first."""
         ensemble = self.loaded(self.config)
-        list(ensemble.generate(PROMPTS[-1], self.settings()))
+        list(ensemble.generate(PROMPTS[-1], self.settings(self.config)))
         return ensemble
 
     def loaded(self, config: Config) -> Ensemble:
@@ -120,10 +148,24 @@ class Workbench:
 
         return load_ensemble(config)
 
-    def settings(self, config: Config | None = None, **changes: Any) -> Settings:
-        """Greedy settings of `num_tokens` tokens at every step, with `changes`; perhaps of another configuration."""
+    def in_turn(self, ensemble: Ensemble, *ways: Way) -> list[list[Answers]]:
+        """Every way answers, A B A B ..., each time another prompt: a list of each way's answers."""
+        turns = [[self._answered(ensemble, way, turn) for way in ways] for turn in range(self.num_turns)]
+        return [list(answers) for answers in zip(*turns, strict=True)]
+
+    def _answered(self, ensemble: Ensemble, way: Way, turn: int) -> Answers:
+        settings = self.settings(ensemble.config, **way.changes)
+        prompts = (PROMPTS * 2)[turn : turn + way.num_at_once]
+        sessions = [ensemble.session(prompt, settings, alone=way.alone or None) for prompt in prompts]
+        started = time.monotonic()
+        with ThreadPoolExecutor(len(sessions)) as pool:
+            decoded = list(pool.map(decode, sessions))
+        return Answers(decoded, time.monotonic() - started)
+
+    def settings(self, config: Config, **changes: Any) -> Settings:
+        """Greedy settings of `num_tokens` tokens at every step, with `changes`."""
         base = {"mode": "every-step", "temperature": 0, "max_new_tokens": self.num_tokens, "stop": ()}
-        return (config or self.config).settings_from({**base, **changes})
+        return config.settings_from({**base, **changes})
 
     def files(self, member: MemberConfig) -> ModelFiles:
         """A member's files in the cache."""
@@ -146,9 +188,9 @@ class Workbench:
             loaded.close()
 
 
-def print_found(find: Callable[[Workbench], Any], path: str, is_quick: str) -> None:
+def print_found(find: Callable[[Harness], Any], path: str, is_quick: str) -> None:
     """The other side of `in_child`: print the result of `find` as JSON."""
     from gac_app.environment import read_config
 
-    with closing(Workbench(Path(path), read_config(Path(path), os.environ), is_quick=json.loads(is_quick))) as bench:
-        print(json.dumps(find(bench)))
+    with closing(Harness(Path(path), read_config(Path(path), os.environ), is_quick=json.loads(is_quick))) as harness:
+        print(json.dumps(find(harness)))
