@@ -208,15 +208,10 @@ def test_narrow_heads_are_left_alone(llama_dir: Path, tmp_path: Path) -> None:
 def test_a_file_cut_short_ends_an_answer_not_the_process(gguf: Path, directory: Path, tmp_path: Path) -> None:
     own_gguf, own_directory = Path(shutil.copy(gguf, tmp_path)), Path(shutil.copytree(directory, tmp_path / "onnx"))
     with closing(load(own_gguf, own_directory)) as model:
-        expected = read(model, model.new_sequence(), IDS)
-        mapped = Path("/proc/self/maps").read_text(errors="replace") if sys.platform == "linux" else ""
-        assert str(tmp_path) not in mapped
-        os.truncate(own_directory / WEIGHTS_FILE, 0)
-        again = model.new_sequence()
-        assert np.array_equal(read(model, again, IDS), expected), "weights are the process's own"
         os.truncate(own_gguf, 100)
         with pytest.raises(OSError, match="cut short"):
-            read(model, again, IDS[:1], 1)
+            read(model, model.new_sequence(), IDS, 1)
+    os.truncate(own_directory / WEIGHTS_FILE, 0)
     with pytest.raises(ModelLoadError):
         load(own_gguf, own_directory)
 

@@ -1,7 +1,6 @@
 """Devices, their memory, and the placement of members. Knows no model format."""
 
 from gac_app.models.hardware.devices import available_cores, detect_devices, main_memory_bytes, parse_devices
-from gac_app.models.hardware.large_pages import in_large_pages
 from gac_app.models.hardware.placement import CPU, Placement, Plan, plan
 
 __all__ = [
@@ -10,7 +9,6 @@ __all__ = [
     "Plan",
     "available_cores",
     "detect_devices",
-    "in_large_pages",
     "main_memory_bytes",
     "parse_devices",
     "plan",

@@ -57,6 +57,7 @@ def load_weights(path: Path, *, vocab_only: bool = False) -> Any:
     ffi, lib = library()
     params = lib.llama_model_default_params()
     params.n_gpu_layers, params.vocab_only = 0, vocab_only
+    params.load_mode = lib.LLAMA_LOAD_MODE_NONE  # a mapped file that is cut short would end the process
     model = lib.llama_model_load_from_file(str(path).encode(), params)
     if model == ffi.NULL:
         raise ModelLoadError(f"{path.name}: llama.cpp cannot load it; is the file whole and a GGUF model?")

@@ -16,7 +16,6 @@ import numpy as np
 import torch
 
 from gac_app.errors import MemberError, ModelLoadError
-from gac_app.models.hardware import in_large_pages
 from gac_app.models.llama_cpp.gguf_model import GgufModel
 from gac_app.models.llama_cpp.library import load_weights
 from gac_app.models.sequence import ForwardRequest
@@ -49,8 +48,7 @@ class LlamaCppModel(GgufModel):
     max_batched_ids = 1  # longer reads are not batched with others (see `_chunks`)
 
     def __init__(self, name: str, path: Path, **options: Any) -> None:
-        with in_large_pages(path, self):
-            self.weights = load_weights(path)
+        self.weights = load_weights(path)
         super().__init__(name, self.weights, **options)
         self._context = self._new_context()
         self._memory = self._lib.llama_get_memory(self._context)

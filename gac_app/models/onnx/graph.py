@@ -29,10 +29,7 @@ from gac_app.models.onnx.builder import ORT_DOMAIN, SMALL_BYTES, Field, GraphBui
 
 
 def write(gguf: Path, directory: Path) -> None:
-    """Write the graph of a file, packed by onnxruntime for this processor, and its layout. Raises Unsuited.
-
-    The weights are mapped when the graph is loaded, so they can be moved into large pages (see `large_pages`).
-    """
+    """Write the graph of a file, packed by onnxruntime for this processor, and its layout. Raises Unsuited."""
     file = architecture_of(gguf)
     with tempfile.TemporaryDirectory(dir=directory) as folder:
         takes_4_bits = _is_row_alike_alone(Path(folder))

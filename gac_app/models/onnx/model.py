@@ -21,9 +21,8 @@ from gguf import GGMLQuantizationType
 from gguf.quants import dequantize
 
 from gac_app.errors import ModelLoadError
-from gac_app.models.hardware import in_large_pages
 from gac_app.models.llama_cpp.gguf_model import DescribedGguf
-from gac_app.models.onnx.architecture import GRAPH_FILE, WEIGHTS_FILE, Layout
+from gac_app.models.onnx.architecture import GRAPH_FILE, Layout
 from gac_app.models.onnx.passes import Chunk, FloatArray, Kind, Pass
 from gac_app.models.sequence import ForwardRequest
 
@@ -58,8 +57,7 @@ class OnnxModel(DescribedGguf):
             self._layout = layout = Layout.load(directory)
             # Embeddings are read, not mapped: if the file is truncated, an answer fails and not the process.
             self._file = gguf.open("rb", buffering=0)
-            with in_large_pages(directory / WEIGHTS_FILE, self):
-                self._session = _session(directory / GRAPH_FILE, self.num_threads or 1)
+            self._session = _session(directory / GRAPH_FILE, self.num_threads or 1)
         except Exception as error:  # a damaged file can fail anywhere in several libraries
             raise ModelLoadError(
                 f"{gguf.name}: what is kept of it cannot be read; remove {directory}: {error}"
