@@ -4,26 +4,17 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import logging
-import re
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from gac_app.errors import ModelLoadError
-from gac_app.member_config import MemberConfig, scheme_of
-
-logger = logging.getLogger(__name__)
+from gac_app.member_config import MemberConfig
 
 _CONFIG, _WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
-_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")  # on the Hub; other names are paths of the trainer's machine
-_FORMAT = re.compile(r"-(unsloth|bnb|[48]bit|gguf|awq|gptq|fp8|bf16)\b")  # the same weights in another form
 
 
 def check_adapter(member: MemberConfig) -> None:
-    """Raise ModelLoadError unless its directory holds a LoRA adapter whose weights are safetensors, and PEFT is there.
-    Warn if it names another model of the Hub than the member's as the one that it was trained on.
-    """
+    """Raise ModelLoadError unless its directory holds a LoRA adapter with safetensors weights and PEFT is installed."""
     directory = Path(member.adapter)
     where = f"{member.name}: adapter {directory}"
     if importlib.util.find_spec("peft") is None:
@@ -40,27 +31,6 @@ def check_adapter(member: MemberConfig) -> None:
         raise ModelLoadError(f"{where} is of the kind {kind!r}; expected LORA")
     if config.get("megatron_config"):  # PEFT would import whichever module the file names
         raise ModelLoadError(f"{where} is for Megatron, which is not supported")
-    _warn_of_another_base(where, config.get("base_model_name_or_path"), member)
-
-
-def _warn_of_another_base(where: str, trained_on: object, member: MemberConfig) -> None:
-    """Weights of equal shapes fit, such as those of a model before and after it learnt to chat."""
-    parts = chain(*member.mirrors)
-    own = [re.split("[@#]", part.removeprefix("hub:"))[0] for part in parts if scheme_of(part) == "hub"]
-    if not own or not isinstance(trained_on, str) or not _REPOSITORY.fullmatch(trained_on):
-        return
-    if _model_of(trained_on) not in map(_model_of, own):
-        logger.warning(
-            "%s was trained on %s, not on %s; its answers are as meant only if both are alike",
-            where,
-            trained_on,
-            own[0],
-        )
-
-
-def _model_of(repository: str) -> str:
-    """What copies have in common, whoever keeps them, and in whichever form."""
-    return _FORMAT.sub("", repository.split("/")[-1].lower())
 
 
 def with_adapter(model: Any, directory: Path) -> Any:
