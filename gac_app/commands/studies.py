@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import timedelta
 from inspect import Parameter, getdoc
-from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -56,24 +55,14 @@ Kind = type[QuestionStudy | EnsembleStudy]
 
 
 def study_commands() -> dict[str, Callable[..., None]]:
-    """The command of every study by its name. A study with `flag_of` is a flag of that command."""
-
-    def command_name(study: Kind) -> str:
-        return study.flag_of or study.name
-
-    grouped = groupby(sorted(studies(), key=lambda study: (command_name(study), study.place)), command_name)
-    return {name: _command(list(group)) for name, group in grouped}
+    """The command of every study by its name, in the order of the names."""
+    return {kind.name: _command(kind) for kind in sorted(studies(), key=lambda kind: kind.name)}
 
 
-def _command(kinds: Sequence[Kind]) -> Callable[..., None]:
-    """A function from whose signature typer makes the command of the first study, with a flag for each other."""
-    first, *others = kinds
+def _command(kind: Kind) -> Callable[..., None]:
+    """A function from whose signature typer makes the command of a study."""
 
     def command(*, config: Path | None, as_json: bool, out: Path | None = None, **given: Any) -> None:
-        flagged = [kind for kind in others if given[kind.name]]
-        if len(flagged) > 1:
-            raise RequestError(flagged[1].name, f"goes without --{flagged[0].name}")
-        kind = flagged[0] if flagged else first
         try:
             study = kind(**{name: given[name] for name in kind.model_fields})
         except ValidationError as error:
@@ -82,32 +71,29 @@ def _command(kinds: Sequence[Kind]) -> Callable[..., None]:
         result = _look_at(study, settled) if isinstance(study, EnsembleStudy) else _put_questions(study, settled, given)
         show(result, settled, as_json=as_json, out=out)
 
-    command.__doc__ = getdoc(first)
-    sign(command, _options(first, others))
+    command.__doc__ = getdoc(kind)
+    sign(command, _options(kind))
     return command
 
 
-def _options(first: Kind, others: Sequence[Kind]) -> Iterator[tuple[str, Any, Any]]:
+def _options(kind: Kind) -> Iterator[tuple[str, Any, Any]]:
     """Each option's name, type and default."""
-    if first.sample:
-        named = f"{_TASKS[first.needs]} Without --data, questions of the package: {', '.join(SAMPLES)}."
-        yield "task", Annotated[str, typer.Option(help=named)], first.sample
+    if kind.sample:
+        named = f"{_TASKS[kind.needs]} Without --data, questions of the package: {', '.join(SAMPLES)}."
+        yield "task", Annotated[str, typer.Option(help=named)], kind.sample
         yield "data", DataOrSampleOption, None
-    elif first.needs != "nothing":
-        yield "task", Annotated[str, typer.Option(help=_TASKS[first.needs])], Parameter.empty
+    elif kind.needs != "nothing":
+        yield "task", Annotated[str, typer.Option(help=_TASKS[kind.needs])], Parameter.empty
         yield "data", DataOption, Parameter.empty
-    fields = {name: field for kind in (first, *others) for name, field in kind.model_fields.items()}
-    for name, field in fields.items():
+    for name, field in kind.model_fields.items():
         yield name, Annotated[field.annotation, typer.Option(help=field.description)], field.default
-    for kind in others:
-        yield kind.name, Annotated[bool, typer.Option(f"--{kind.name}", help=getdoc(kind))], False
-    if first.needs != "nothing":
+    if kind.needs != "nothing":
         yield "limit", LimitOption, None
         yield "examples", ExamplesOption, None
         yield "parallel", ParallelOption, 4
         yield "fresh", FreshOption, False
         yield "reproducible", ReproducibleOption, None
-    if first.has_charts:
+    if kind.has_charts:
         yield "out", OutOption, None
     yield "config", ConfigOption, None
     yield "as_json", JsonOption, False

@@ -34,8 +34,6 @@ CASES: list[tuple[str, dict[str, Any], str]] = [
     ("eval", {"systems": "alone:a,agreement,every-step"}, "sense"),
     ("sweep", {"gates": "a,b", "thresholds": "0.9,0.1,0.9"}, "trivia"),
     ("sweep", {"options": "paper"}, "sense"),
-    ("weights", {}, "trivia"),
-    ("members", {}, "trivia"),
     ("calibrate", {}, "sense"),
     ("snowball", {"plant": "word"}, "trivia"),
     ("snowball", {"plant": "sentence"}, "sums"),

@@ -1,4 +1,4 @@
-"""Thresholds, weights, planted errors, and what a study is made of: a class gives its command, options and place."""
+"""Thresholds, planted errors, and what a study is made of: a class gives its command, options and place."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ import json
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import cast
 from xml.etree import ElementTree
 
 import pytest
@@ -23,18 +21,14 @@ from gac_app.errors import RequestError
 from gac_app.evaluation import studies
 from gac_app.evaluation.running import parse_system
 from gac_app.evaluation.studies.evaluator import Evaluator
-from gac_app.evaluation.studies.members import plan_scaling
 from gac_app.evaluation.studies.planting import planted, spoilt_sentence
 from gac_app.evaluation.studies.result import StudyResult, Table, explained
 from gac_app.evaluation.studies.snowballing import Snowball
 from gac_app.evaluation.studies.study import studies as found_studies
 from gac_app.evaluation.studies.thresholds import Thresholds, judge_sweep, pareto_front
-from gac_app.evaluation.studies.weights import Weights, perplexities_per_word, suffix_of
 from gac_app.evaluation.tasks import Question, first_of_each_domain, halves, load_task
-from gac_app.models.random_model import RandomModel
 from tests.evaluation.conftest import call
 from tests.evaluation.fakes import CAPITALS, CONFIG, FakeEnsemble, marked
-from tests.fakes import config_of, ensemble_of
 
 NQ = load_task("nq")
 POINTS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=12)
@@ -113,28 +107,6 @@ def test_halves_share_the_domains_and_stay_as_sets_grow() -> None:
         halves(questions[:1])
 
 
-def test_what_has_no_weights_is_told() -> None:
-    ask: Any = SimpleNamespace(task=NQ, ensemble=SimpleNamespace(config=config_of(["a"])))
-    with pytest.raises(RequestError, match="only one member"):
-        Weights().run(ask, CAPITALS)
-    with pytest.raises(RequestError, match="sets the weights"):
-        suffix_of("posterior", CONFIG)
-
-
-def test_a_text_too_long_for_a_member_has_no_perplexity() -> None:
-    long = Question(id="long", question="What? " * 1000, answers=("x",))
-    with closing(ensemble_of([RandomModel("a", 1), RandomModel("b", 2)], CONFIG)) as ensemble:
-        found = perplexities_per_word(ensemble, [long, *CAPITALS])
-        assert found == perplexities_per_word(ensemble, CAPITALS)
-    assert found["a"] != found["b"]
-
-
-@pytest.mark.parametrize("names", [["a"], list("abcdefg")])
-def test_too_few_or_too_many_members_are_not_compared(names: list[str]) -> None:
-    with pytest.raises(RequestError, match="needs 2 to 6 members"):
-        plan_scaling(config_of(names))
-
-
 @pytest.mark.parametrize(("solution", "spoilt"), [
     ("Half of 48 is 48 / 2 = 24 clips. In all 72.", "Half of 48 is 48 / 2 = 25 clips."),
     ("It costs 2 * 3 = $6.\nSo 7.", "It costs 2 * 3 = $7."),
@@ -210,8 +182,3 @@ def test_a_new_file_is_a_new_command(lengths: None, folder: Path, monkeypatch: p
     assert "alone:a" in done.stdout
     assert "nq: 2 questions" in done.stdout
     assert "Compare the lengths of answers." in CliRunner().invoke(app, ["lengths", "--help"]).stdout
-
-
-def test_two_flags_of_one_command_exclude_each_other(folder: Path) -> None:
-    done = call(folder, "sweep", "--weights", "--members")
-    assert str(done.exception) == "members: goes without --weights"

@@ -35,7 +35,6 @@ class Study(BaseModel):
         needs: the kind of tasks that fit.
         place: in lists; the smallest comes first.
         sample: questions of the package that its command asks where no file is given; "" = a file is needed.
-        flag_of: the command of which the study is a flag, as `sweep --weights`; "" = it has a command of its own.
         has_charts: whether its command can write some.
     """
 
@@ -46,7 +45,6 @@ class Study(BaseModel):
     needs: ClassVar[Needs] = "any"
     place: ClassVar[int] = 100
     sample: ClassVar[str] = ""
-    flag_of: ClassVar[str] = ""
     has_charts: ClassVar[bool] = True
 
     @classmethod

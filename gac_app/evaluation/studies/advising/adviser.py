@@ -12,6 +12,7 @@ Whatever the time allows of each half is asked. The verdict is for the setting o
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations, pairwise
 
 from gac_app.config import Config
 from gac_app.decoding.trace import FinishedEvent
@@ -29,7 +30,6 @@ from gac_app.evaluation.running import (
 )
 from gac_app.evaluation.studies.advising.outcome import Advice, HeldOut, Managed
 from gac_app.evaluation.studies.evaluator import Evaluator
-from gac_app.evaluation.studies.weights import even, rounded, simplex_grid, system_at
 from gac_app.evaluation.tasks import Question, halves
 
 THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
@@ -54,11 +54,28 @@ def means(config: Config) -> list[System]:
     """The mean at every step: with equal weights, with those of a grid, and with those that follow the text."""
     num = len(config.member_names)
     steps = 10 if num == 2 else 2 * num if num <= 4 else num + 2
-    points = [even(num), *(rounded(point) for point in simplex_grid(num, steps) if all(point))]
+    even = (round(1 / num, 2),) * num
+    points = [tuple(round(weight, 2) for weight in point) for point in simplex_grid(num, steps) if all(point)]
+    equal = "" if config.settings.weights == "average" else "+average"  # the shorter name, as `eval` would use it
     return [
-        *(system_at(point, config, by_mean(config)) for point in dict.fromkeys(points)),
+        parse_system(f"every-step{equal}{by_mean(config)}", config),
+        *(
+            parse_system(f"every-step+w={':'.join(f'{weight:g}' for weight in point)}{by_mean(config)}", config)
+            for point in dict.fromkeys(points)
+            if point != even
+        ),
         parse_system("every-step+posterior" + by_mean(config), config),
     ]
+
+
+def simplex_grid(num_weights: int, resolution: int) -> Iterator[tuple[float, ...]]:
+    """All points whose weights are multiples of 1 / resolution.
+
+    Example: (2, 2) -> (0.0, 1.0), (0.5, 0.5), (1.0, 0.0)
+    """
+    last = resolution + num_weights - 1
+    for bars in combinations(range(last), num_weights - 1):  # among `resolution` stars in a row
+        yield tuple((bar - before - 1) / resolution for before, bar in pairwise((-1, *bars, last)))
 
 
 def by_mean(config: Config) -> str:
