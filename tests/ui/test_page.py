@@ -141,14 +141,13 @@ def described(specs: list[dict[str, Any]], language: str) -> list[str]:
 
 
 def test_a_chart_is_described_in_the_pages_language() -> None:
-    points = {"every step": Series([(12.5, 1000), (25, 50)]), "best choice": Series([(1, 2)])}
+    points = {"every step": Series([(12.5, 1000), (25, 50)]), "Pareto front": Series([(1, 2)])}
     lines = line_charts("t", [Panel("steps ensembled, %", "accuracy, %", points)])
     assert described(lines, "en") == [
-        "accuracy, % over steps ensembled, %. every step: 1,000 at 12.5, 50 at 25; best choice: 2 at 1."
+        "accuracy, % over steps ensembled, %. every step: 1,000 at 12.5, 50 at 25; Pareto front: 2 at 1."
     ]
     assert described(lines, "de") == [
-        "Trefferquote, % gegen gemeinsame Schritte, %. "
-        "jeder Schritt: 1.000 bei 12,5, 50 bei 25; beste Auswahl: 2 bei 1."
+        "Trefferquote, % gegen gemeinsame Schritte, %. jeder Schritt: 1.000 bei 12,5, 50 bei 25; Pareto-Front: 2 bei 1."
     ]
     name = Phrase("{name} alone", name="Small")
     rated = rated_costs("ms per token", [{"name": name, "cost": 2.5, "rating": 1010.4, "low": 900, "high": 1100}])
