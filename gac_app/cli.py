@@ -13,7 +13,7 @@ from typing import TextIO
 import typer
 
 from gac_app.commands import arena, bench, compare, data, fetch, generate, lm_eval, rules, serve, vocab
-from gac_app.commands.studies import registered_study, study_commands
+from gac_app.commands.studies import study, study_commands
 from gac_app.errors import ConfigError, GacError, RequestError, RuleError
 
 app = typer.Typer(
@@ -26,7 +26,7 @@ for ordinary in (serve.serve, generate.generate, compare.compare, vocab.vocab, r
     app.command()(ordinary)
 for name, command in study_commands().items():
     app.command(name)(command)
-app.command("study")(registered_study)
+app.command()(study)
 app.command(
     "lm-eval",
     add_help_option=False,

@@ -19,7 +19,7 @@ import gac_app
 from gac_app.cli import app
 from gac_app.config import Config
 from gac_app.config_file import config_of
-from gac_app.evaluation.registered.protocol import read_protocol
+from gac_app.evaluation.protocols.protocol import read_protocol
 from gac_app.evaluation.tasks.task import read_task
 
 ROOT = Path(__file__).parent.parent

@@ -77,7 +77,7 @@ _ROOM_ORDERS = {
     "server": "logs limits middleware api page routes host serving",
     "arena": "outcomes controls contestants language pacing moderation rating drawing",
     "storage": "text migrations database runs battles studies servers tombstones store",
-    "evaluation": "tasks metrics running studies registered harness",
+    "evaluation": "tasks metrics running studies protocols harness",
     "library": "closing answer prompts room in_threads sources step gac given processor",
     "services": "visitors origin settling members queue exports mirror runs completions lab battles",
 }

@@ -123,42 +123,35 @@ def _look_at(study: EnsembleStudy, config: Config) -> StudyResult:
         return study.run(ensemble, Reporter(study.name))
 
 
-def registered_study(
+def study(
     file: Annotated[Path, typer.Argument(help="The study's file (YAML); see docs/studies.md.")],
     page: Annotated[
         Path | None, typer.Option(help="Where the page goes. Default: beside the file, as .md.", callback=in_a_folder)
     ] = None,
-    only_plan: Annotated[bool, typer.Option("--plan", help="Register the study and print its plan, no more.")] = False,
+    only_plan: Annotated[bool, typer.Option("--plan", help="Print the study's plan, no more.")] = False,
 ) -> None:
-    """Run a registered study: choose a setting on some questions, judge it once on others, write a page.
+    """Run a study: choose a setting on some questions, judge it on others, write a page.
 
-    The first call registers it. A call after an interruption goes on where that one was.
+    A call after an interruption goes on where that one was.
     """
-    from gac_app.evaluation.registered import StudyRun, page_of, plot_of, read_protocol
+    from gac_app.evaluation.protocols import StudyRun, page_of, plot_of, read_protocol
     from gac_app.loading import load_ensemble
 
     logging.getLogger("gac_app").setLevel(logging.WARNING)
     protocol = read_protocol(file)
     config = load(protocol.config)
-    study = StudyRun(file, protocol, config, evaluation_dir(config))
-    study.register.refuse_judged()
-    target = page or file.with_suffix(".md")
-    if only_plan and not study.register.is_new:
-        typer.echo("\n".join(study.plan_lines()))
+    run = StudyRun(file, protocol, config, evaluation_dir(config))
+    typer.echo("\n".join(run.plan_lines()))
+    if only_plan:
         return
     with closing(load_ensemble(config)) as ensemble:
-        if study.register.is_new:
-            study.measure(ensemble)
-        typer.echo("\n".join(study.plan_lines()))
-        if only_plan:
-            return
-        reporters = {part.task.name: Reporter(part.task.name) for part in study.parts}
-        judged = study.run(ensemble, lambda name, progress: reporters[name](progress))
+        reporters = {part.task.name: Reporter(part.task.name) for part in run.parts}
+        judged = run.run(ensemble, lambda name, progress: reporters[name](progress))
+    target = page or file.with_suffix(".md")
     plot = target.with_suffix(".svg")
     with writing(target, "--page"):
         plot.write_text(to_svg(plot_of(judged)), "utf-8")
-        target.write_text(page_of(study, judged, f"python -m gac_app study {file.name}", plot.name), "utf-8")
-    study.register.close()
+        target.write_text(page_of(run, judged, plot.name), "utf-8")
     typer.echo(str(target))
 
 

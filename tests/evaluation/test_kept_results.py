@@ -155,7 +155,7 @@ def test_a_name_is_a_file_name(tmp_path: Path) -> None:
 
 
 def test_a_key_that_is_not_set_is_in_no_digest() -> None:
-    """So that what was kept or registered before there was such a key stays valid."""
+    """So that what was kept before there was such a key stays valid."""
     plain = MemberConfig(name="a", source="here")
     assert plain.unset == {"adapter", "end_tokens", "vllm"}
     assert plain.model_copy(update={"adapter": "there"}).unset == {"end_tokens", "vllm"}

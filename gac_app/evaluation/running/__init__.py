@@ -7,7 +7,6 @@ from gac_app.evaluation.running.report import SystemReport, summarise
 from gac_app.evaluation.running.result_cache import (
     Graded,
     ResultCache,
-    code_and_weights,
     digest_of,
     facts_of_members,
     replace_file,
@@ -35,7 +34,6 @@ __all__ = [
     "SystemReport",
     "alone_and_every_step",
     "answer",
-    "code_and_weights",
     "default_systems",
     "digest_of",
     "facts_of_members",

@@ -96,20 +96,6 @@ def _files_of_members(config: Config) -> list[Any]:
     return [loaders, sorted((name, found.st_size, found.st_mtime_ns) for name, found in files)]
 
 
-def code_and_weights(config: Config, systems: Sequence[System]) -> list[Any]:
-    """What of members and systems may change under one name, the same wherever the files lie."""
-    loaders, files = _files_of_members(config)
-    rules = [plugin_code(system.settings(config)) for system in systems]
-    return [loaders, rules, sorted((Path(name).name, size, _end_of(name, size)) for name, size, _ in files)]
-
-
-def _end_of(name: str, num_bytes: int) -> str:
-    """A digest of a file's end, where its weights are."""
-    with Path(name).open("rb") as file:
-        file.seek(max(num_bytes - 1_000_000, 0))
-        return hashlib.sha256(file.read()).hexdigest()
-
-
 def digest_of(facts: Any) -> str:
     """Of JSON's own types."""
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

@@ -78,11 +78,6 @@ class Evaluator:
             self.note(system, found[system])
         return {system: found[system] for system in systems}
 
-    def kept(self, systems: Sequence[System], asked: Sequence[Question]) -> set[str]:
-        """The ids of those of `asked` to which a system has an answer from an earlier run."""
-        caches = [self._cache(one) for system in systems for one in (system, *system.candidates)]
-        return {question.id for question in asked if any(question.id in cache.answers for cache in caches)}
-
     def _answers(self, caches: dict[System, ResultCache], asked: Sequence[Question]) -> dict[System, list[Graded]]:
         """Those in the caches, and new ones, several at once, each stored before another's fault can end the call."""
         num_kept = sum(question.id in cache.answers for cache in caches.values() for question in asked)

@@ -1,4 +1,4 @@
-"""The file of a registered study: tasks, the grid of systems, rivals, and how many questions are needed."""
+"""The file of a study: tasks, the grid of systems, rivals, and how many questions are needed."""
 
 from __future__ import annotations
 

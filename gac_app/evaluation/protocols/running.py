@@ -1,4 +1,4 @@
-"""Runs a registered study: a pace measured once, the development questions, the choice, the held-out questions."""
+"""Runs a study: the development questions, the choice, the held-out questions."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 from gac_app.config import Config
 from gac_app.errors import GacError, RequestError
 from gac_app.evaluation.metrics import Comparison, compare, holm
-from gac_app.evaluation.registered.protocol import Part, Protocol, parts_of, refuse_developed
-from gac_app.evaluation.registered.register import Register
+from gac_app.evaluation.protocols.protocol import Part, Protocol, parts_of, refuse_developed
 from gac_app.evaluation.running import Graded, StudyProgress, System, SystemReport, members_alone, parse_system
 from gac_app.evaluation.studies import Evaluator, check_room
 from gac_app.evaluation.tasks import Question, Task, normalised
@@ -62,7 +61,7 @@ class TaskResult:
 
 
 class StudyRun:
-    """One registered study.
+    """One study, as its file says.
 
     The most accurate setting of the grid is chosen for each task. If the protocol asks for a *sparing* setting, one is
     chosen for all tasks together: that with the highest mean accuracy, of those within the share of steps on each task.
@@ -70,51 +69,23 @@ class StudyRun:
 
     Args:
         path: of its file.
-        folder: of cached answers and of the records of judged questions.
+        folder: of cached answers.
 
     Raises:
-        RequestError: the study does not fit its members or questions, or has changed since it was registered.
+        RequestError: the study does not fit its members or questions, or a task holds out what another develops on.
     """
 
     def __init__(self, path: Path, protocol: Protocol, config: Config, folder: Path) -> None:
-        self.protocol, self.config, self.name = protocol, config, path.stem
+        self.path, self.protocol, self.config = path, protocol, config
         self.parts = parts_of(protocol)
+        refuse_developed(self.parts)
         self.grid, self.members = protocol.grid(config), members_alone(config)
         self.rivals = [parse_system(name, config) for name in protocol.rivals]
-        tried = [*self.grid, *self.rivals]
-        self.register = Register(path, folder / "judged", protocol, config, self.parts, tried)
         self._folder = folder
         check_room(config, protocol.parallel)
 
-    def measure(self, ensemble: Ensemble) -> None:
-        """Register the study, with the pace of each task: that of its first development question.
-
-        Raises:
-            RequestError: a prompt, or a choice after it, is too long for a member, which could never answer it; no
-                answer can match; or held-out questions were answered before, or are developed on by another task.
-        """
-        refuse_developed(self.parts)
-        for part in self.parts:
-            for question in (*part.development, *part.held_out):
-                _check_question(ensemble, part.task, question)
-            self._refuse_answered(ensemble, part)
-        seconds, steps = dict[str, float](), dict[str, float]()
-        for part in self.parts:
-            ask = self._evaluator(ensemble, part)
-            given = ask(self.grid[:1], part.development[:1])
-            [first] = given[self.grid[0]]
-            if first.error:
-                raise GacError(f"{part.task.name}: the first question failed: {first.error}")
-            is_choice = part.task.kind == "choice"
-            if is_choice:
-                given |= ask(self.members, part.development[:1])
-            found = self._steps(part.task, self.grid[0], given)
-            seconds[part.task.name] = round((first.member_seconds or first.seconds) / max(found, 1), 6)
-            steps[part.task.name] = found / self._num_asked(self.grid[0]) if is_choice else first.num_tokens
-        self.register.register(seconds, steps)
-
     def plan_lines(self) -> list[str]:
-        """The plan for a terminal. Needs `measure` or an earlier registration."""
+        """The plan for a terminal: of each task its questions and the answers that they take."""
         return [self._planned(part) for part in self.parts]
 
     def points_shown(self, part: Part) -> str:
@@ -123,16 +94,21 @@ class StudyRun:
         return f"{100 * shown:.1f}" if shown else "no"
 
     def run(self, ensemble: Ensemble, on_progress: Callable[[str, StudyProgress], None]) -> list[TaskResult]:
-        """Ask what has not been answered. Raises RequestError if it was judged before, GacError if an answer failed."""
-        self.register.refuse_judged()
+        """Ask what has not been answered.
+
+        Raises:
+            RequestError: a prompt, or a choice after it, is too long for a member, or no answer can match.
+            GacError: an answer failed.
+        """
+        for part in self.parts:
+            for question in part.questions:
+                _check_question(ensemble, part.task, question)
         asks = {part.task.name: self._evaluator(ensemble, part) for part in self.parts}
         for name, ask in asks.items():
             ask.on_progress = partial(on_progress, name)
         first = {part.task.name: self._scored(asks[part.task.name], self.grid, part.development) for part in self.parts}
         chosen = {name: _best_of(found, self.grid) for name, found in first.items()}
         sparing = self._sparing(list(first.values()))
-        also = {"all tasks, sparing": sparing.name} if sparing else {}
-        self.register.open_held_out({name: system.name for name, system in chosen.items()} | also)
         judged = []
         for part in self.parts:
             name = part.task.name
@@ -159,16 +135,6 @@ class StudyRun:
         compared = [compare(mine.is_right, other.is_right) for _, mine, other in found]
         adjusted = holm([comparison.p for comparison in compared])
         return [Paired(*named, c, p) for named, c, p in zip(found, compared, adjusted, strict=True)]
-
-    def _refuse_answered(self, ensemble: Ensemble, part: Part) -> None:
-        asks = [self._evaluator(ensemble, part, parallel) for parallel in {self.protocol.parallel, 1}]
-        systems = [*self.members, *self.grid, *self.rivals]
-        if seen := set().union(*(ask.kept(systems, part.held_out) for ask in asks)):
-            raise RequestError(
-                "study",
-                f"{len(seen)} of {len(part.held_out)} held-out questions of {part.task.name} were answered before by "
-                "systems of this study; take questions that nobody has seen",
-            )
 
     def _evaluator(self, ensemble: Ensemble, part: Part, parallel: int | None = None) -> Evaluator:
         parallel = parallel or self.protocol.parallel
@@ -214,22 +180,16 @@ class StudyRun:
         return max(within, key=rank, default=None)
 
     def _planned(self, part: Part) -> str:
-        name = part.task.name
         rivals = [decoded for rival in self.rivals for decoded in rival.candidates or [rival]]
-        fixed = list(dict.fromkeys([*self.members, *rivals]))
-        passes = list(map(self._num_asked, fixed)), list(map(self._num_asked, self.grid))
+        num_fixed = len({*self.members, *rivals})
+        num_judged = 1 + 2 * bool(self.protocol.sparing)  # settings
         num_first, num_held_out = len(part.development), len(part.held_out)
         num_timed = min(self.protocol.timed, num_held_out) if self.protocol.parallel > 1 else 0  # answered once more
-        num_last = num_held_out + num_timed
-        num_settings = 1 + 2 * bool(self.protocol.sparing)  # judged
-        num_passes = num_first * sum(map(sum, passes)) + num_last * (sum(passes[0]) + num_settings * max(passes[1]))
-        num_steps = round(num_passes * self.register.steps_per_answer[name])
-        num_answers = num_first * (len(fixed) + len(self.grid)) + num_last * (len(fixed) + num_settings)
+        num_answers = num_first * (num_fixed + len(self.grid)) + (num_held_out + num_timed) * (num_fixed + num_judged)
         return (
-            f"{name}: {num_first} development and {num_held_out} held-out questions "
+            f"{part.task.name}: {num_first} development and {num_held_out} held-out questions "
             f"({self.protocol.num_needed:,} needed; {self.points_shown(part)} points can be shown), "
-            f"{num_answers:,} answers, about {num_steps:,} forward passes and "
-            f"{num_steps * self.register.seconds_per_step[name] / 60:,.0f} minutes"
+            f"{num_answers:,} answers"
         )
 
 

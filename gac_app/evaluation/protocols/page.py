@@ -1,7 +1,9 @@
-"""The page of a registered study, in Markdown, and its plot. Equal answers give equal bytes."""
+"""The page of a study, in Markdown, and its plot. Equal answers give equal bytes."""
 
 from __future__ import annotations
 
+import hashlib
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,17 +11,16 @@ import jinja2
 
 from gac_app.charts import Panel, Series, Spec, line_charts
 from gac_app.evaluation.metrics import Comparison, compare
-from gac_app.evaluation.registered.running import StudyRun, TaskResult
+from gac_app.evaluation.protocols.running import StudyRun, TaskResult
 from gac_app.evaluation.studies.result import SHARED_TIMES
 
 _TEMPLATE = Path(__file__).with_name("page.md.jinja")
 
 
-def page_of(run: StudyRun, judged: Sequence[TaskResult], command: str, plot: str) -> str:
+def page_of(run: StudyRun, judged: Sequence[TaskResult], plot: str) -> str:
     """The page.
 
     Args:
-        command: that ran the study.
         plot: the file of its plot, beside the page.
     """
     # Markdown, of names in the operator's own files.
@@ -39,7 +40,8 @@ def page_of(run: StudyRun, judged: Sequence[TaskResult], command: str, plot: str
         judged=judged,
         tests=run.tests(judged),
         spared=spared,
-        command=command,
+        digest=hashlib.sha256(run.path.read_bytes()).hexdigest(),
+        committed_on=_committed_on(run.path),
         plot=plot,
         in_points=_in_points,
         shared_times=SHARED_TIMES,
@@ -63,6 +65,22 @@ def plot_of(judged: Sequence[TaskResult]) -> list[Spec]:
 
     panels = [Panel(label(one), "accuracy, %", points(one)) for one in judged]
     return line_charts("Held-out questions", panels)
+
+
+def _committed_on(path: Path) -> str:
+    """The day of the commit that changed a file last (ISO 8601); "" if what it holds is in no commit."""
+
+    def git(*command: str) -> str | None:
+        try:
+            told = subprocess.run(
+                ["git", "-C", str(path.parent), *command, "--", path.name],
+                capture_output=True, text=True, timeout=10, check=True,
+            )  # fmt: skip
+        except (OSError, subprocess.SubprocessError):
+            return None
+        return told.stdout.strip()
+
+    return git("log", "-1", "--format=%cs") or "" if git("status", "--porcelain") == "" else ""
 
 
 def _in_points(found: Comparison) -> str:

@@ -1,13 +1,16 @@
-"""Registered studies: planned, chosen on some questions, judged once on others; a kill changes nothing. Those among the
+"""Studies by protocol: planned, chosen on some questions, judged on others; a kill changes nothing. Those among the
 examples fit the GPUs that they name, and start with tiny members.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import re
 import shutil
 import signal
+import subprocess
 from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
@@ -23,12 +26,12 @@ from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.rules import gate_rules
 from gac_app.decoding.trace.events import Event, FinishedEvent, FinishReason
 from gac_app.errors import RequestError
-from gac_app.evaluation.registered import Protocol, StudyRun, read_protocol
-from gac_app.evaluation.registered.protocol import Part, parts_of
+from gac_app.evaluation.protocols import Protocol, StudyRun, read_protocol
+from gac_app.evaluation.protocols.protocol import Part, parts_of
 from gac_app.models.hardware.devices import parse_devices
 from gac_app.models.hardware.placement import plan
 from gac_app.settings import Settings
-from tests.evaluation.conftest import call, killed_with
+from tests.evaluation.conftest import killed_with
 from tests.evaluation.fakes import FakeEnsemble
 from tests.fakes import config_of
 from tests.models import tiny
@@ -74,72 +77,42 @@ def why_refused(folder: Path, *arguments: str) -> str:
     return str(result.exception)
 
 
-def test_the_plan_tells_questions_passes_and_time(folder: Path) -> None:
-    result = done(folder, "--plan")
-    told = "triviaqa: 6 development and 6 held-out questions (2,476 needed; no points can be shown), 54 "
-    assert told in result.output
-    assert "forward passes" in result.output
-    assert (folder / "study.register.json").exists()
+def test_the_plan_tells_questions_and_answers(folder: Path) -> None:
+    told = "triviaqa: 6 development and 6 held-out questions (2,476 needed; no points can be shown), 54 answers\n"
+    assert told in done(folder, "--plan").output
     assert not (folder / "study.md").exists()
-    assert study(folder, "--plan").output == result.output
 
 
-def test_a_study_that_was_judged_is_not_judged_again(folder: Path) -> None:
-    (folder / "study.svg").mkdir()
-    assert study(folder).exit_code == 2, "the page cannot be written yet"
-    (folder / "study.svg").rmdir()
-    done(folder)
-    assert "study was judged on 20" in why_refused(folder)
-    for name in ("study.yaml", "study.register.json"):
-        shutil.move(folder / name, folder / f"other-{name}")
-    # Its register is lost; it is another study; others of its questions are held out.
-    for text, seen in ((STUDY, 6), (STUDY.replace("[mean, geometric]", "[mean]"), 6), (STUDY + "seed: 1\n", 1)):
-        (folder / "study.yaml").write_text(text)
-        told = f"{seen} of 6 held-out questions of arc_challenge were judged with these members by study on 20"
-        assert told in why_refused(folder)
-    (folder / "study.yaml").write_text(STUDY)
-    for record in folder.glob("cache/**/judged/*.json"):  # of a version that listed no questions; never judged
-        kept = json.loads(record.read_text()) | {"questions": [], "study": "stuck"}
-        record.write_text(json.dumps({key: value for key, value in kept.items() if key != "judged_at"}))
-    assert "6 of 6 held-out questions of arc_challenge were opened with these members by stuck" in why_refused(folder)
+@pytest.mark.process
+def test_the_page_says_when_its_protocol_was_committed(folder: Path) -> None:
+    def git(*command: str, day: str = "2024-02-03T12:00:00Z") -> None:
+        who = ["-c", "user.name=a", "-c", "user.email=a@b"]
+        days = {"GIT_COMMITTER_DATE": day, "GIT_AUTHOR_DATE": "2020-01-01T00:00:00Z"}
+        subprocess.run(["git", "-C", folder, *who, *command], check=True, capture_output=True, env=os.environ | days)
 
+    def told() -> str:
+        done(folder)
+        page = (folder / "study.md").read_text()
+        digest = hashlib.sha256((folder / "study.yaml").read_bytes()).hexdigest()
+        return page.partition(f"The protocol is `study.yaml`, SHA-256 `{digest}`, ")[2].partition(".")[0]
 
-def test_held_out_questions_that_eval_asked_are_refused(folder: Path) -> None:
-    call(folder, "eval", "--systems", "alone:b", "--parallel", "1")
-    assert "6 of 6 held-out questions of arc_challenge were answered before" in why_refused(folder, "--plan")
-    assert not (folder / "study.register.json").exists()
-
-
-@pytest.mark.parametrize(("old", "new"), [("gate@0.5", "gate@0.7"), ("parallel: 1", "seed: 3"), ("brief", "kind")])
-def test_a_study_that_was_changed_is_refused(old: str, new: str, folder: Path) -> None:
-    done(folder, "--plan")
-    for file in (folder / "study.yaml", folder / "two.yaml"):
-        file.write_text(file.read_text().replace(old, new))
-    assert "have changed since it was registered on 20" in why_refused(folder)
-
-
-def test_weights_that_were_changed_are_refused(folder: Path) -> None:
-    (folder / "two.yaml").write_text("members: [{name: a, source: ./a.gguf}]")
-
-    def started(weights: str) -> StudyRun:
-        (folder / "a.gguf").write_text(weights)  # a copy, or others
-        return StudyRun(folder / "study.yaml", protocol, load_config(folder / "two.yaml"), folder)
-
-    protocol = read_protocol(folder / "study.yaml").model_copy(update={"rivals": ()})
-    started("weights").register.register({}, {})
-    assert not started("weights").register.is_new
-    with pytest.raises(RequestError, match="have changed since it was registered on 20"):
-        started("Weights")
-    record = folder / "study.register.json"
-    record.write_text(json.dumps({key: one for key, one in json.loads(record.read_text()).items() if key != "loaded"}))
-    assert not started("Weights").register.is_new, "an older version did not look"
+    assert told() == "not committed", "no repository"
+    git("init")
+    assert told() == "not committed", "of a file that git does not know"
+    git("add", "study.yaml")
+    git("commit", "-m", "x")
+    assert told() == "committed on 2024-02-03"
+    with (folder / "study.yaml").open("a") as file:
+        file.write("seed: 1\n")
+    assert told() == "not committed", "as it is now"
+    git("commit", "-am", "x", day="2024-05-06T12:00:00Z")
+    assert told() == "committed on 2024-05-06"
 
 
 @pytest.mark.process
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="Windows has no SIGKILL")
 def test_two_kills_leave_the_page_as_it_would_be(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    done(folder, "--plan")
     killed = tmp_path_factory.mktemp("killed")
     shutil.copytree(folder, killed, dirs_exist_ok=True)
     for _ in range(2):
@@ -150,12 +123,12 @@ def test_two_kills_leave_the_page_as_it_would_be(folder: Path, tmp_path_factory:
     page, other = (re.sub(r" \d+\.\d\d \|", "", (one / "study.md").read_text()) for one in (folder, killed))
     assert page == other, "seconds apart"
     assert "python -m gac_app study study.yaml" in page
-    assert page.count("### Held out, judged once") == 2
+    assert page.count("### Held out") == 2
 
 
 def test_a_page_without_a_folder_is_refused_at_once(folder: Path) -> None:
     result = study(folder, "--page", str(folder / "none" / "page.md"))
-    assert (result.exit_code, (folder / "study.register.json").exists()) == (2, False)
+    assert (result.exit_code, (folder / "cache").exists()) == (2, False)
 
 
 def test_the_seed_cuts_questions_that_share_nothing(folder: Path) -> None:
@@ -223,8 +196,8 @@ def test_a_question_that_stands_twice_is_refused(folder: Path) -> None:
 def test_what_cannot_be_answered_is_refused_at_first(kind: str, given: dict[str, Any], why: str, folder: Path) -> None:
     with (folder / f"{kind}.jsonl").open("a") as file:
         file.write("\n" + json.dumps({"id": "odd", "question": "?", **given}))
-    assert why in why_refused(folder, "--plan")
-    assert not (folder / "study.register.json").exists()
+    assert why in why_refused(folder)
+    assert not list(folder.glob("cache/**/*.jsonl")), "before anything was asked"
 
 
 # --- the choice: by the development half alone, and of equals the cheapest
@@ -277,7 +250,6 @@ def test_the_cheapest_of_the_best_on_the_first_half_is_chosen(sparing: float, tm
     ensemble.parts = parts_of(protocol)
     study = StudyRun(tmp_path / "study.yaml", protocol, config, tmp_path)
     study.grid = [replace(one, changes={**one.changes, "gate_params": {"of": "a plug-in"}}) for one in study.grid]
-    study.measure(cast(Ensemble, ensemble))
     judged = study.run(cast(Ensemble, ensemble), lambda _name, _progress: None)
     assert [(one.chosen.name, one.best.name) for one in judged] == [(CHEAPEST, "alone:a")] * 2
     right = {system.name: scored.num_right for one in judged for system, scored in one.held_out.items()}
@@ -327,5 +299,5 @@ def test_it_runs_in_miniature_with_random_weights(recipe: str, name: str, tasks:
         (tmp_path / f"{asked}.jsonl").write_text("\n".join(map(json.dumps, questions)))
     done(tmp_path, name=name)
     page = (tmp_path / f"{name}.md").read_text()
-    assert page.count("### Held out, judged once") == tasks
+    assert page.count("### Held out") == tasks
     assert "gate@0.9" in page
