@@ -17,10 +17,12 @@ from fastapi import FastAPI
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
 from starlette.types import ASGIApp
 
+from gac_app.evaluation.studies.calibration import CalibrationStudy
 from gac_app.executors.members import in_background
 from gac_app.server.host import HostSecrets, create_host
 from gac_app.services.battles.arena import ArenaService
 from gac_app.services.lab.lab import Lab
+from gac_app.services.lab.studies import carry_out
 from gac_app.services.runs.runs import RunService
 from gac_app.storage import Store
 from tests.clocks import battles_at_once as battles_at_once
@@ -429,13 +431,15 @@ HOSTILE_NAME = "<img src=x onerror=alert(1)>"
 
 @pytest.fixture(scope="session")
 def lab_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """Two random members, one of a hostile name, behind a page with a Lab."""
+    """Two random members, one of a hostile name, behind a page with a Lab, and a result of the command line."""
     folder, models = tmp_path_factory.mktemp("lab"), [FakeModel("slow", 1, delay_s=0.003), FakeModel(HOSTILE_NAME, 2)]
     config = config_of([model.name for model in models], lab={"max_per_hour": 1000})
     store = Store(database_in(folder / "runs.sqlite3"))
     service = RunService(config, store)
     service.members.use(ensemble_of(models, config))
     lab = Lab(config, folder / "evaluation", lambda: in_background(service.members.ensemble()), store)
+    ensemble, sense = service.members.ensemble(), next(one for one in lab.sets if one.name == "sense")
+    lab.results.files.keep(carry_out(CalibrationStudy, ensemble, sense, 4, None, lambda _: None), config.member_names)
     with served(service, lab, place="lab") as opened:
         yield opened
     lab.close()

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.browser.conftest import Opener, Server, Site, click, reload
-from tests.browser.test_lab import run_calibration
+from tests.browser.test_lab import show_calibration
 
 pytestmark = pytest.mark.browser
 
@@ -87,6 +87,6 @@ def test_nothing_moves_for_who_wants_it_so(lab_site: Site, open_page: Opener) ->
     page.page.click(".gac-summary")
     assert page.page.evaluate(MOVING) == []
     page.page.click(".gac-settings [data-act=close]")
-    run_calibration(page.page)
+    show_calibration(page.page)
     assert page.page.evaluate(MOVING) == []
     assert page.page.evaluate("window.smooth") == []

@@ -73,8 +73,8 @@ def test_csv_has_all_tables_and_no_formula() -> None:
         [],
         ["Türme & <b>"],
         ["system", "accuracy"],
-        ["alone:a", "0.1"],
-        ["every-step", "0.025"],
+        ["alone:a", "10.0%"],
+        ["every-step", "'+2.5%"],
     ]
 
 

@@ -44,7 +44,6 @@ class CalibrationStudy(QuestionStudy):
 
     name = "calibrate"
     title = "Calibration"
-    about = "Does confidence match accuracy?"
     needs = "choice"
     place = 5
     systems: str | None = Field(

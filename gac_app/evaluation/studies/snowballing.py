@@ -108,7 +108,6 @@ class Snowball(QuestionStudy):
 
     name = "snowball"
     title = "Snowball"
-    about = "Who recovers from a wrong beginning of the answer."
     needs = "generation"
     place = 6
     plant: Plant = Field("word", description="A wrong first word, or a whole wrong sentence.")

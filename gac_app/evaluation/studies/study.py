@@ -1,4 +1,4 @@
-"""What a study is: a class in a file of this folder. The page's list, the command and its options are made of it."""
+"""What a study is: a class in a file of this folder. Its command and options are made of it, and the page's list."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -31,7 +31,8 @@ class Study(BaseModel):
 
     Attributes:
         name: of its results, and of its command.
-        title, about: on the page.
+        title: of its results.
+        about: on the page; "" = it is on the command line alone.
         needs: the kind of tasks that fit.
         place: in lists; the smallest comes first.
         sample: questions of the package that its command asks where no file is given; "" = a file is needed.
@@ -41,16 +42,11 @@ class Study(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     name: ClassVar[str]
     title: ClassVar[str]
-    about: ClassVar[str]
+    about: ClassVar[str] = ""
     needs: ClassVar[Needs] = "any"
     place: ClassVar[int] = 100
     sample: ClassVar[str] = ""
     has_charts: ClassVar[bool] = True
-
-    @classmethod
-    def on_page(cls) -> Self:
-        """The study with the arguments that the page gives it."""
-        return cls()
 
 
 class QuestionStudy(Study, ABC):

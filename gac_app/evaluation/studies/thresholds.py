@@ -47,17 +47,12 @@ class Thresholds(QuestionStudy):
 
     name = "sweep"
     title = "Threshold"
-    about = "Accuracy against the share of steps ensembled, over the gate's thresholds."
     place = 2
     thresholds: str = Field(",".join(map(str, THRESHOLDS)), description="Commas between.")
     gates: str | None = Field(
         None, description="Members to try as the gate, comma-separated. Default: the configuration's."
     )
     options: str = OPTIONS
-
-    @classmethod
-    def on_page(cls) -> Thresholds:
-        return cls(thresholds=",".join(map(str, THRESHOLDS[1::2])))
 
     def check(self, config: Config, task: Task, questions: Sequence[Question], asked: Sequence[Question]) -> None:
         self.curves(config)

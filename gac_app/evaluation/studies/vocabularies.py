@@ -23,7 +23,6 @@ class Vocabularies(EnsembleStudy):
 
     name = "consistency"
     title = "Vocabularies"
-    about = "Whether the members cut the same words into the same tokens."
     place = 7
 
     def run(self, ensemble: Ensemble, on_progress: Callable[[StudyProgress], None] = lambda _: None) -> StudyResult:

@@ -130,7 +130,7 @@ class Lab:
         study = next((study for study in STUDIES if study.name == study_name), None)
         if study is None:
             raise RequestError("study", f"unknown study {study_name!r}; expected {', '.join(s.name for s in STUDIES)}")
-        chosen = None if study.needs == "nothing" else self._set(study, set_name, own)
+        chosen = None if study.needs == "nothing" else self._set(set_name, own)
         if chosen:
             self._check_number(num_questions, chosen)
         ensemble, stop = self._ensemble()
@@ -208,13 +208,13 @@ class Lab:
                 Phrase("{set} has only {count} questions.", set=Phrase(chosen.name), count=len(chosen.questions)),
             )
 
-    def _set(self, study: type[Study], name: str, own: str) -> QuestionSet:
+    def _set(self, name: str, own: str) -> QuestionSet:
         if name == OWN:
-            return own_questions(study, own)
-        fitting = {found.name: found for found in self.sets if found.fits(study)}
-        if name not in fitting:
-            raise RequestError("task", f"unknown task {name!r} for this study; expected {', '.join(fitting)}")
-        return fitting[name]
+            return own_questions(own)
+        sets = {found.name: found for found in self.sets}
+        if name not in sets:
+            raise RequestError("task", f"unknown task {name!r}; expected {', '.join(sets)}")
+        return sets[name]
 
     # --- in the study's thread
 

@@ -20,7 +20,7 @@ OWN = "own"  # the set of a visitor's own questions
 _OWN_TASKS = {"generation": "triviaqa", "choice": "arc_challenge"}  # the tasks whose protocols these follow
 
 Study = QuestionStudy | EnsembleStudy
-STUDIES = studies()
+STUDIES = tuple(study for study in studies() if study.about)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,21 +31,14 @@ class QuestionSet:
     task: Task
     questions: tuple[Question, ...]
 
-    def fits(self, study: type[Study]) -> bool:
-        return study.needs in ("any", self.task.kind)
 
-
-def own_questions(study: type[Study], text: str) -> QuestionSet:
-    """A visitor's questions. Raises RequestError if there are none or they do not fit the study."""
+def own_questions(text: str) -> QuestionSet:
+    """A visitor's questions. Raises RequestError if there are none."""
     questions = parse_questions(text, "questions")
     kind = "choice" if all(question.is_choice for question in questions) else "generation"
     task = load_task(_OWN_TASKS[kind])
     task.check(questions)
-    found = QuestionSet(OWN, task.model_copy(update={"name": OWN}), tuple(questions))
-    if not found.fits(study):
-        wanted = "'choices' and the right one, 'answer'" if study.needs == "choice" else "accepted 'answers'"
-        raise RequestError("questions", f"{study.title} needs questions with {wanted}")
-    return found
+    return QuestionSet(OWN, task.model_copy(update={"name": OWN}), tuple(questions))
 
 
 def carry_out(
@@ -57,7 +50,7 @@ def carry_out(
     on_progress: Callable[[StudyProgress], None],
 ) -> StudyResult:
     """Run a study over some of a set's questions. `chosen` is None for a study that needs none."""
-    one = study.on_page()
+    one = study()
     if isinstance(one, EnsembleStudy):
         return one.run(ensemble, on_progress)
     assert chosen is not None  # noqa: S101 (such a study has questions)

@@ -9,8 +9,9 @@ from typing import Any
 import gradio as gr
 
 from gac_app.errors import GacError, without_folders
+from gac_app.evaluation.studies import studies
 from gac_app.evaluation.tasks import MAX_OWN_CHARS
-from gac_app.services.lab.lab import MIN_QUESTIONS, OWN, STUDIES, Lab, QuestionSet, Running, Study
+from gac_app.services.lab.lab import MIN_QUESTIONS, OWN, STUDIES, Lab, Running
 from gac_app.services.visitors import owner_of
 from gac_app.ui.assets import called, component
 from gac_app.ui.lab.result import ResultView
@@ -68,9 +69,10 @@ def lab_functions(lab: Lab) -> list[PageFunction]:
     """The functions that the script calls, by name."""
 
     def lab_overview(fields: Fields) -> Reply:
-        studies = [_study(study, lab.sets) for study in STUDIES]
         return {
-            "studies": studies,
+            "studies": [same(study, "name", "title", "about", "needs") for study in STUDIES],
+            "sets": [{"name": s.name, "about": s.task.about, "count": len(s.questions)} for s in lab.sets],
+            "titles": {study.name: study.title for study in studies()},  # of results of the command line too
             "own": OWN,
             "max_own_chars": MAX_OWN_CHARS,
             "min_questions": MIN_QUESTIONS,
@@ -97,11 +99,6 @@ def lab_functions(lab: Lab) -> list[PageFunction]:
         lab.results.delete(fields.visitor_key, fields.text("result"))
 
     return [lab_overview, lab_state, lab_cancel, lab_rename, lab_delete]
-
-
-def _study(study: type[Study], sets: tuple[QuestionSet, ...]) -> Reply:
-    fitting = [{"name": s.name, "about": s.task.about, "count": len(s.questions)} for s in sets if s.fits(study)]
-    return {**same(study, "name", "title", "about", "needs"), "sets": fitting}
 
 
 def _running(running: Running, lab: Lab, visitor_key: str) -> Reply:

@@ -31,7 +31,7 @@ export function drew(id) {
 
 /** A result's study and what it asked, in a line. */
 export function titleOf({ study: name, heading }) {
-  const title = said(lab?.overview?.studies.find((study) => study.name === name)?.title ?? name);
+  const title = said(lab?.overview?.titles[name] ?? name);
   return `${beforeMore(title)} ${saidShort(heading)}`;
 }
 
@@ -44,7 +44,7 @@ class Lab {
     // known: ids of the results listed, null = not asked yet; isMine: whether the study that runs, or ran last, is this
     // visitor's; isCancelled: and was called off; shown: the result that is looked at; before: ids of the
     // results that were there before the study that runs, if it is this visitor's.
-    Object.assign(this, { ask: asking(server), trigger, overview: null, known: null, isMine: false, isCancelled: false, shown: "", wanted: keptText(SET), before: null, timer: 0 });
+    Object.assign(this, { ask: asking(server), trigger, overview: null, known: null, isMine: false, isCancelled: false, shown: "", before: null, timer: 0 });
     this.form = this.part("form");
     this.own = this.part(".gac-own");
     this.cancel = this.part("[data-act=cancel]");
@@ -78,29 +78,30 @@ class Lab {
     this.part(".gac-lab-browser").textContent = reply.browser;
     this.part(".gac-lab-studies").replaceChildren(...reply.studies.map((study, index) => h("label", { class: "gac-lab-study" },
       h("input", { type: "radio", name: "study", value: study.name, checked: index === 0, onchange: () => this.choose() }), h("span", { text: said(study.title) }))));
-    this.form.elements.questions.value = Math.min(20, reply.max_questions);
+    const { set: sets, questions } = this.form.elements;
+    sets.replaceChildren(...reply.sets.map((set) => h("option", { value: set.name, text: `${said(set.name)} (${set.count})` })),
+      h("option", { value: reply.own, text: t("lab.own") }));
+    const wanted = keptText(SET);
+    if ([...sets.options].some((option) => option.value === wanted)) sets.value = wanted;
+    questions.value = Math.min(20, reply.max_questions);
     fillFromFile(this.part(".gac-own input[type=file]"), this.form.elements.own, reply.max_own_chars, (text) => this.say(text));
     this.choose();
     await this.refresh();
   }
 
   choose() {
-    const study = this.chosen, { set: sets, questions } = this.form.elements, asksNothing = study.needs === "nothing";
+    const study = this.chosen, asksNothing = study.needs === "nothing";
     this.part(".gac-lab-about").textContent = said(study.about);
-    sets.replaceChildren(...study.sets.map((set) => h("option", { value: set.name, text: `${said(set.name)} (${set.count})` })),
-      h("option", { value: this.overview.own, text: t("lab.own") }));
-    if ([...sets.options].some((option) => option.value === this.wanted)) sets.value = this.wanted;
     for (const field of [".gac-lab-set", ".gac-lab-count"]) this.part(field).hidden = asksNothing;
-    questions.disabled = asksNothing; // a hidden field must not hold the form up
+    this.form.elements.questions.disabled = asksNothing; // a hidden field must not hold the form up
     this.chooseSet();
   }
 
   chooseSet(wanted = "") {
-    if (wanted) this.wanted = wanted;
     if (wanted && wanted !== this.overview.own) keepText(SET, wanted);
-    const { sets, needs } = this.chosen, { value } = this.form.elements.set;
+    const { sets, own } = this.overview, { value } = this.form.elements.set;
     this.part(".gac-lab-protocol").textContent = said(sets.find(({ name }) => name === value)?.about);
-    this.own.hidden = needs === "nothing" || value !== this.overview.own;
+    this.own.hidden = this.chosen.needs === "nothing" || value !== own;
   }
 
   begin(event) {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +15,10 @@ import gradio as gr
 import pytest
 
 from gac_app.errors import NotFoundError, unpacked
+from gac_app.evaluation.studies.thresholds import Thresholds
 from gac_app.executors.members import in_background
 from gac_app.services.lab.lab import Lab
+from gac_app.services.lab.studies import carry_out
 from gac_app.ui.lab.result import ResultView
 from gac_app.ui.lab.tab import lab_functions, start_study
 from tests.services.lab.test_lab import random_pair, store_in, until
@@ -53,16 +56,16 @@ def test_a_study_that_does_not_fit_is_refused_in_words(lab: Lab, wrong: dict[str
 @pytest.mark.slow
 def test_a_study_from_the_form_to_the_files(lab: Lab, ask: Callable[..., dict[str, Any]]) -> None:
     overview = ask("lab_overview")
-    sets = {study["name"]: [found["name"] for found in study["sets"]] for study in overview["studies"]}
-    assert sets["calibrate"] == ["sense"]
-    assert sets["consistency"] == []
+    assert [study["name"] for study in overview["studies"]] == ["advise", "eval", "cost"]
+    assert [found["name"] for found in overview["sets"]] == ["trivia", "sense", "sums"]
+    assert overview["titles"]["calibrate"] == "Calibration", "of the command line"
     assert (overview["min_questions"], overview["max_questions"]) == (4, 40)
     assert ask("lab_state") == {"running": None, "error": "", "results": []}
 
-    assert start(lab, study="sweep", set="sums", questions=4, own="") == ""
+    assert start(lab, study="eval", set="sums", questions=4, own="") == ""
     state = ask("lab_state")
     if state["running"]:  # it may be over already
-        assert (state["running"]["title"], state["running"]["set"]) == ("Threshold", "sums")
+        assert (state["running"]["title"], state["running"]["set"]) == ("Benchmark", "sums")
         assert state["running"]["is_mine"]
         assert not ask("lab_state", OTHER_KEY)["running"]["is_mine"]
     until(lambda: lab.running is None)
@@ -81,8 +84,8 @@ def test_a_study_from_the_form_to_the_files(lab: Lab, ask: Callable[..., dict[st
 
 @pytest.mark.slow
 def test_a_result_is_shown_with_charts_tables_words_and_answers(lab: Lab) -> None:
-    lab.start(KEY, "sweep", "sums", 4)
-    until(lambda: lab.running is None)
+    sums = next(one for one in lab.sets if one.name == "sums")
+    lab.results.keep(KEY, carry_out(Thresholds, random_pair(), sums, 4, None, lambda _: None), is_own=False)
     [listed] = lab.results.of(KEY)
     with gr.Blocks():
         view = ResultView(lab, lab._config)
@@ -92,14 +95,14 @@ def test_a_result_is_shown_with_charts_tables_words_and_answers(lab: Lab) -> Non
     assert (found["heading"], found["has_plot"], json.loads(found["json"])["n"]) == ("sums: 4 questions", True, 4)
     assert [plot.visible for plot in plots] == [True, True, False, False, False, False]
     rows = list(csv.reader(io.StringIO(found["csv"])))
-    assert rows[0][:4] == ["system", "accuracy", "accuracy low", "accuracy high"]
-    assert all(float(cell) >= 0 for row in rows[1:] for cell in row[1:4])
+    assert rows[0][:3] == [*shown["tables"][0]["columns"][:3]]
+    assert all(re.fullmatch(r"\d+\.\d% \(.+\)", row[1]) for row in rows[1:])
     assert {"accuracy", "Pareto front of"} <= {word for word, _ in shown["words"]}
     assert len(shown["asked"]) == 4
-    named = ["ensemble, asks below 30 %", "ensemble, asks at every step"]
+    named = ["ensemble, asks below 20 %", "ensemble, asks at every step"]
     assert [shown["tables"][0]["rows"][at][0] for at in (2, -1)] == named
     assert set(named) <= {answer["system"] for answer in shown["asked"][0]["answers"]}
-    assert {"gate@0.3", "every-step"} <= {row[0] for row in rows}
+    assert {"gate@0.2", "every-step"} <= {row[0] for row in rows}
     first, *others = kept.result.asked
     partial = replace(kept.result, asked=[replace(first, answers=first.answers[:1]), *others])
     shown_as = (kept.result, partial, replace(kept.result, study="snowball"))
