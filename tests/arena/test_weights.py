@@ -10,15 +10,15 @@ import pytest
 from gac_app.arena.rating.leaderboard import leaderboard_of
 from gac_app.arena.rating.ratings import PRIOR, group_worth_most, is_decided, rate, rate_all, win_probability
 from gac_app.arena.rating.votes import VoteFilter
-from gac_app.arena.rating.weights import CROWD, CROWD_SHARE, HISTORY, scaled, weights
+from gac_app.arena.rating.weights import HISTORY, scaled, weights
 from tests.arena.samples import Row, row, rows, votes_of
 
 
-def weighed(*votes: tuple[int, int, int], days: int = 2) -> list[float]:
-    """The weight of all votes of each: visitor, address, number of votes, on so many days in turn."""
+def weighed(*votes: tuple[int, int, int]) -> list[float]:
+    """The weight of all votes of each: visitor, address, number of votes."""
     codes = np.repeat(np.arange(len(votes)), [num for *_, num in votes])
     columns = np.array([pair[:2] for pair in votes])[codes]
-    found = weights(columns[:, 0], columns[:, 1], np.arange(len(codes)) % days)
+    found = weights(columns[:, 0], columns[:, 1])
     return np.bincount(codes, found).tolist()
 
 
@@ -42,18 +42,6 @@ def test_empty_keys_do_not_silence_a_class() -> None:
 
 def test_a_visitor_whose_address_is_unknown_needs_a_history() -> None:
     assert weighed((1, -2, 1), (2, -3, 4), (3, -4, 5), (4, -5, 50)) == pytest.approx([0.2, 0.8, 1.0, 1.0])
-
-
-def test_a_crowd_of_one_day_is_bounded() -> None:
-    def crowd(num_home: int, num: int, times: int = 1) -> float:
-        """The weight of those who come on the third day alone."""
-        address_N = np.repeat(np.arange(num_home + num), [2] * num_home + [times] * num)
-        day_N = np.array([0, 1] * num_home + [2] * num * times)
-        return float(weights(address_N, address_N, day_N)[2 * num_home :].sum())
-
-    assert crowd(300, 500) == pytest.approx(500)
-    assert [crowd(300, 5_000), crowd(300, 5_000, times=2)] == pytest.approx([CROWD, CROWD])
-    assert crowd(20_000, 5_000) == pytest.approx(CROWD_SHARE * 20_000)
 
 
 def test_equal_weights_are_one_each_and_others_sum_to_fewer() -> None:
@@ -129,7 +117,6 @@ def test_where_no_address_is_known_there_is_no_busiest() -> None:
 def test_the_documentation_tells_the_rule() -> None:
     told = (Path(__file__).parents[2] / "docs" / "arena.md").read_text("utf-8")
     assert f"with n < {HISTORY} votes each count n/{HISTORY}" in told
-    assert f"{CROWD:g} votes, or {CROWD_SHARE:.0%} of the weight of all others" in " ".join(told.split())
 
 
 def test_the_example_of_arena_rank() -> None:

@@ -97,11 +97,6 @@ class Votes:
         """The sessions of a bootstrap: one per visitor; with a single visitor, one per vote."""
         return self.visitor_N if len(np.unique(self.visitor_N)) > 1 else np.arange(len(self))
 
-    @property
-    def day_N(self) -> Ints:
-        """Days since 1970."""
-        return (self.at_N // _DAY_S).astype(np.int64)
-
     def values(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The languages, sorted, and the configurations that occur."""
         languages = sorted(self.languages[code] for code in np.unique(self.language_N))
@@ -128,13 +123,6 @@ class Votes:
         kept = self.where(self._allowed(wanted))
         return kept if wanted.source == "reference" else kept.weighed()
 
-    def weights(self, wanted: VoteFilter) -> Floats:
-        """The weight of each vote among those that a filter allows, as a share of one visitor's; 0 of the others."""
-        keep_N, weight_N = self._allowed(wanted), np.zeros(len(self))
-        kept = self.where(keep_N)
-        weight_N[keep_N] = weights(kept.visitor_N, kept.address_N, kept.day_N)
-        return weight_N
-
     def _allowed(self, wanted: VoteFilter) -> Flags:
         origin = Origin.REFERENCE if wanted.source == "reference" else Origin.PEOPLE
         longest_N = self.style_N2F[:, :, 0].max(axis=1, initial=0)
@@ -154,7 +142,7 @@ class Votes:
 
     def weighed(self) -> Votes:
         """The same votes, each with its weight among them."""
-        return replace(self, weight_N=scaled(weights(self.visitor_N, self.address_N, self.day_N)))
+        return replace(self, weight_N=scaled(weights(self.visitor_N, self.address_N)))
 
     def unweighed(self) -> Votes:
         """The same votes, counting equally."""

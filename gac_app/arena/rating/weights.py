@@ -2,8 +2,7 @@
 
 One address, one vote: all votes of an address weigh together as one, and so do all votes of a visitor. Keys, days and
 pairs therefore multiply nothing. (An address that pauses for a month is another one, since its name rotates.) Behind
-one address a visitor's part grows up to `HISTORY` votes, so that invented visitors do not silence the others. All who
-come on one day and on no other weigh together no more than `CROWD`.
+one address a visitor's part grows up to `HISTORY` votes, so that invented visitors do not silence the others.
 """
 
 from __future__ import annotations
@@ -16,10 +15,9 @@ if TYPE_CHECKING:
     from gac_app.arena.rating.votes import Floats, Ints
 
 HISTORY = 5  # votes from which on a visitor is known; before, each vote counts n/5 among those of its address
-CROWD, CROWD_SHARE = 500.0, 0.1  # votes, or a share of all others, that a day's visitors weigh who come on no other
 
 
-def weights(visitor_N: Ints, address_N: Ints, day_N: Ints) -> Floats:
+def weights(visitor_N: Ints, address_N: Ints) -> Floats:
     """The weight of each vote, `_N`, between 0 and 1.
 
     Args:
@@ -33,20 +31,8 @@ def weights(visitor_N: Ints, address_N: Ints, day_N: Ints) -> Floats:
     votes_N = num_V[visitor_N]
     history_N = np.minimum(1.0, votes_N / HISTORY)
     share_N = history_N / np.bincount(address_N, history_N)[address_N]
-    weight_N = np.minimum(share_N, 1 / votes_N) * np.where(is_known_N, 1.0, history_N)
-    return weight_N * _crowds(weight_N, address_N, day_N)
-
-
-def _crowds(weight_N: Floats, address_N: Ints, day_N: Ints) -> Floats:
-    """What is left of each vote where too many came on its day and on no other."""
-    _, day_N = np.unique(day_N, return_inverse=True)
-    num_D = day_N.max() + 1
-    days_A = np.bincount(np.unique(address_N * num_D + day_N) // num_D)
-    came_once_N = days_A[address_N] == 1
-    crowd_D = np.bincount(day_N, weight_N * came_once_N)
-    most_D = np.maximum(CROWD, CROWD_SHARE * (weight_N.sum() - crowd_D))
-    left_N: Floats = np.where(came_once_N, (most_D / np.maximum(most_D, crowd_D))[day_N], 1.0)
-    return left_N
+    weight_N: Floats = np.minimum(share_N, 1 / votes_N) * np.where(is_known_N, 1.0, history_N)
+    return weight_N
 
 
 def scaled(weight_N: Floats) -> Floats:

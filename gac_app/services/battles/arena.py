@@ -21,7 +21,7 @@ from typing import Any
 
 from gac_app.arena.contestants import Contestant, contestants_of
 from gac_app.arena.controls import Controls, controls_of
-from gac_app.arena.drawing import draw_pair, pair_probs, predicted
+from gac_app.arena.drawing import draw_pair, pair_probs
 from gac_app.arena.language import language_of
 from gac_app.arena.moderation import Moderator
 from gac_app.arena.outcomes import Origin, Side
@@ -108,7 +108,6 @@ class ArenaService:
             battle = Battle(
                 owner=owner,
                 pair=pair,
-                left_odds=predicted(pair["left"].name, pair["right"].name, self.standings.for_drawing()[1]),
                 language=language_of(prompt),
                 has_consent=consents and self._runs.consents.has(owner, default=True),
                 client=client,

@@ -135,7 +135,6 @@ class Battle:
     Attributes:
         pair: the contestants by side, as they answer here; secret until `is_told`.
         tempo: at which the host shows battles.
-        left_odds: the left side's score as the ratings predicted it when the pair was drawn.
         turns: one run each; the last may still be decoding.
         num_rows: judgements stored so far.
         shown: characters of the last turn's sides that were shown when the vote came; None before. Once set, nothing
@@ -150,7 +149,6 @@ class Battle:
     has_consent: bool
     client: str
     tempo: Tempo
-    left_odds: float = 0.5
     id: str = ""
     turns: list[BattleRun] = field(default_factory=list)
     num_rows: int = 0

@@ -69,7 +69,7 @@ class Judge:
             if battle.is_void:
                 raise RequestError("vote", VOID)
             facts = facts_of(battle, seen["shown"]) | {name: seen[name] for name in ("seconds", "early", "stopped")}
-            cast = _cast(battle, given, facts["seconds"])
+            cast = _cast(battle, facts["seconds"])
             facts["flags"] = self._moderator.flags(cast)
 
             def count() -> None:
@@ -134,7 +134,7 @@ def refuse_judged(battle: Battle) -> None:
         raise RequestError("vote", SAVING)
 
 
-def _cast(battle: Battle, given: Outcome, seconds: float) -> Cast:
+def _cast(battle: Battle, seconds: float) -> Cast:
     """The vote as moderation sees it."""
     left, right = (battle.pair[side].name for side in SIDES)
     return Cast(
@@ -142,7 +142,5 @@ def _cast(battle: Battle, given: Outcome, seconds: float) -> Cast:
         client=voter_of(battle.client),
         pair=(left, right),
         prompts=tuple(turn.prompt for turn in battle.turns),
-        left_score=given.left_score,
-        left_odds=battle.left_odds,
         seconds=seconds,
     )

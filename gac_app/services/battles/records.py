@@ -44,7 +44,6 @@ def body_of(battle: Battle, versions: Mapping[str, str]) -> dict[str, Any]:
         "turns": turns,
         "versions": dict(versions),
         "consent": battle.has_consent,
-        "left_odds": battle.left_odds,
         "shown_at": battle.last.shown_at(),
     }
 
@@ -128,7 +127,6 @@ def _restored(stored: StoredBattle, owner: str, client: str) -> Battle:
         has_consent=bool(body.get("consent")),
         client=client,
         tempo=Tempo(()),
-        left_odds=body.get("left_odds", 0.5),
         id=stored.battle_id,
     )
     for turn in body["turns"]:

@@ -17,7 +17,7 @@ from gac_app.storage.battles.tables import Battle, Judgement
 from gac_app.storage.database.encryption import damage_named, decrypt_json, key_of, unless_damaged
 from gac_app.storage.database.engine import reading
 from gac_app.storage.database.paging import pages
-from gac_app.storage.database.tables import VisitorSession, utc_now
+from gac_app.storage.database.tables import utc_now
 from gac_app.storage.database.visitors import existing, is_visitor
 from gac_app.storage.runs.records import BESIDE, ENSEMBLE
 from gac_app.storage.runs.rows import content_of
@@ -34,10 +34,8 @@ def load(session: Session, visitor_key: str, battle_id: str) -> StoredBattle:
 
 def cast(session: Session) -> list[CastVote]:
     """All blind votes of people that stand for good, newest first, for the operator."""
-    columns = (Judgement.battle_id, VisitorSession.pseudonym, Battle.client, Battle.left, Battle.right)
-    query = select(*columns, Judgement.outcome, Judgement.created_at, Judgement.facts)
-    query = query.join(Battle, Battle.id == Judgement.battle_id)
-    query = query.join(VisitorSession, VisitorSession.id == Battle.visitor_id)
+    columns = (Judgement.battle_id, Battle.left, Battle.right, Judgement.created_at, Judgement.facts)
+    query = select(*columns).join(Battle, Battle.id == Judgement.battle_id)
     query = query.where(Judgement.kind == Kind.VOTE, Battle.is_blind, ~_is_undone())
     return list(map(CastVote._make, session.execute(query.order_by(Judgement.created_at.desc()))))
 

@@ -142,13 +142,10 @@ class VoteNews(NamedTuple):
 
 
 class CastVote(NamedTuple):
-    """A vote as the operator sees it. `visitor` is a pseudonym."""
+    """A vote as the operator sees it."""
 
     battle_id: str
-    visitor: str
-    client: str
     left: str
     right: str
-    outcome: str
     created_at: datetime
     facts: bytes

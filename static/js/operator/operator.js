@@ -1,7 +1,7 @@
 // The operator's page: asks with the token, which only this page's memory holds, and draws what comes back.
 
 import { h } from "../page/elements.js";
-import { moment, number } from "../page/numbers.js";
+import { number } from "../page/numbers.js";
 import { said, t, translate } from "../page/words.js";
 
 const DARK = matchMedia("(prefers-color-scheme: dark)");
@@ -39,7 +39,7 @@ class OperatorPage {
   /** Judge the votes of a time. */
   judgeSpan(verdict) {
     const { since, before, contestant } = this.part("span").elements;
-    this.ask("verdict", { by: "span", since: momentOf(since), before: momentOf(before), contestant: contestant.value, verdict });
+    this.ask("verdict", { since: momentOf(since), before: momentOf(before), contestant: contestant.value, verdict });
   }
 
   /** Ask the server, which answers with the whole overview; or say what is wrong. */
@@ -70,15 +70,11 @@ class OperatorPage {
       this.part("weights").replaceChildren(...seen.contestants.map((name) => h("label", {}, h("bdi", { text: name }), " ",
         h("input", { type: "number", min: 0, max: 100, step: "any", required: true, "data-name": name, value: seen.controls.weights[name] ?? 1 }))));
     }
-    for (const [by, groups] of [["burst", seen.bursts], ["visitor", seen.visitors]]) {
-      tableOf(by).replaceChildren(...(groups.length ? groups.map((group) => groupOf(by, group, (verdict) => this.ask("verdict", verdict))) : [t("none")]));
-    }
     const { contestant } = this.part("span").elements, listed = [...contestant.options].map(({ value }) => value);
     const names = [...new Set([...seen.contestants, ...seen.pairs.flatMap((pair) => pair.names)])].filter((name) => !listed.includes(name));
     contestant.append(...names.map((name) => h("option", { value: name, text: name }))); // the chosen one stays chosen
-    this.part("without").textContent = t("operator.ratings.about", { n: seen.num_left_out });
     tableOf("rating").replaceChildren(h("table", {}, h("tbody", {}, ...Object.entries(seen.ratings).map(([name, rating]) => h("tr", {},
-      h("th", { scope: "row" }, h("bdi", { text: name })), h("td", { text: number(rating) }), h("td", { text: name in seen.ratings_without ? number(seen.ratings_without[name]) : "–" }))))));
+      h("th", { scope: "row" }, h("bdi", { text: name })), h("td", { text: number(rating) }))))));
     tableOf("pair").replaceChildren(h("table", {}, h("tbody", {}, ...seen.pairs.map(pairOf))));
   }
 }
@@ -87,16 +83,3 @@ const momentOf = ({ value }) => new Date(value).toISOString();
 
 const pairOf = ({ names, num, num_flagged: flagged }) => h("tr", {},
   h("th", { scope: "row" }, h("bdi", { text: names[0] }), " · ", h("bdi", { text: names[1] })), h("td", { text: number(num) }), h("td", { text: t("operator.flagged.n", { n: flagged }) }));
-
-/** The votes of a visitor or a burst, why they are here, and the two verdicts. */
-function groupOf(by, group, ask) {
-  const reasons = Object.entries(group.flags).map(([flag, num]) => `${t(`operator.flag.${flag}`)} ${number(num)}`);
-  const wins = Object.entries(group.wins).map(([name, num]) => `${name} ${number(num)}`);
-  const judge = (verdict) => h("button", { type: "button", text: t(`operator.${verdict}`), onclick: () => ask({ by, name: group.name, verdict }) });
-  return h("article", { "data-name": group.name },
-    h("p", {}, h("code", { text: group.name.slice(0, 8), title: group.name }), " ", [t("rank.votes.n", { n: group.num }), t("operator.flagged.n", { n: group.num_flagged }),
-      by === "burst" ? t("rank.sessions.n", { n: group.num_visitors }) : "",
-      t("operator.weight", { weight: number(group.weight, 2) }), t("operator.lead", { n: group.lead }), group.num_restored ? t("operator.restored.n", { n: group.num_restored }) : "", `${moment(group.first)} – ${moment(group.last)}`].filter(Boolean).join(" · ")),
-    h("p", { text: [reasons.join(", "), wins.length ? t("operator.wins", { wins: wins.join(", ") }) : ""].filter(Boolean).join(" · ") }),
-    h("p", {}, judge("dropped"), " ", judge("restored")));
-}

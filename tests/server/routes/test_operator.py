@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 
@@ -71,7 +72,8 @@ def test_wrong_tokens_are_slowed_for_their_address_alone(client: TestClient, hos
     assert TestClient(host, base_url=HERE, client=("10.0.0.9", 1)).get("/inside", headers=wrong).status_code == 401
 
 
-DROPPED = {"by": "burst", "name": "school", "verdict": "dropped"}
+SPAN = {"since": "2020-01-01T00:00", "before": "2099-01-01T00:00"}
+DROPPED = {**SPAN, "contestant": "", "verdict": "dropped"}
 CALLS = ("GET", "overview", None), ("POST", "verdict", DROPPED), ("POST", "controls", {"is_paused": True})
 
 
@@ -98,12 +100,12 @@ def test_calls_want_the_token_and_answer_with_the_overview(arena: Arena) -> None
         assert (answer.status_code, answer.json()["num_votes"]) == (200, 1)
         assert answer.headers["cache-control"] == "no-store"
     assert answer.json()["controls"]["is_paused"] is True
-    assert answer.json()["bursts"][0]["flags"] == {"fast": 1, "dropped": 1}
+    assert set(arena.store.battles.verdicts().values()) == {"dropped"}
 
 
 HOSTILE = [("verdict", body, 400) for body in (b"{}", b"[", b"[1]")]
-HOSTILE += [("verdict", b'{"by": "burst", "name": "none", "verdict": "dropped"}', 404)]
-HOSTILE += [("verdict", b'{"by": ["burst"], "name": {"a": 1}, "verdict": {}}', 400)]
+HOSTILE += [("verdict", json.dumps({**DROPPED, "contestant": name}).encode(), 404) for name in ("none", {"a": 1}, None)]
+HOSTILE += [("verdict", json.dumps({**DROPPED, field: {}}).encode(), 400) for field in ("verdict", "since", "before")]
 HOSTILE += [("controls", b'{"battles_per_day": %s}' % number, 400) for number in (b"NaN", b"1e400")]
 HOSTILE += [("controls", b'{"weights": {"a": Infinity}}', 400), ("controls", b" " * 100_001, 413)]
 HOSTILE += [("controls", b'{"x":' * 5000 + b"1" + b"}" * 5000, 400)]

@@ -21,6 +21,8 @@ from tests.services.house import ALICE, BOB, House
 from tests.services.mirror.test_exports import imported
 from tests.ui.planted_votes import plant_vote
 
+ANY_TIME = {"since": "2020-01-01T00:00", "before": "2099-01-01T00:00"}
+
 
 def counted(arena: Arena) -> int:
     return arena.service.standings.rated("blind").num_votes
@@ -34,7 +36,7 @@ def crowd(arena: Arena) -> None:
     plant_vote(arena.store, "b", "gate", "left", BOB, client="elsewhere")
 
 
-def test_the_list_has_votes_with_their_flags(arena: Arena) -> None:
+def test_the_overview_counts_votes_and_flags(arena: Arena) -> None:
     crowd(arena)
     seen = arena.service.operator.overview()
     assert json.loads(json.dumps(seen))
@@ -43,26 +45,7 @@ def test_the_list_has_votes_with_their_flags(arena: Arena) -> None:
         {"names": ("a", "b"), "num": 4, "num_flagged": 2},
         {"names": ("b", "gate"), "num": 1, "num_flagged": 0},
     ]
-    school, _, home = seen["bursts"]
-    assert (school["name"], school["num"], school["num_visitors"], school["num_flagged"]) == ("school", 3, 3, 1)
-    assert (school["flags"], school["wins"]) == ({"burst": 1, "agreement": 1}, {"a": 3})
-    assert (home["flags"], home["num"]) == ({"fast": 1}, 1)
-    assert [one["num"] for one in seen["visitors"]] == [1] * 5
     assert set(seen["contestants"]) == NAMES
-
-
-def test_the_heaviest_and_most_one_sided_come_first(house: House) -> None:
-    arena = Arena(house, arena={"min_votes": 1})
-    for number in range(6):
-        for pair in (("a", "b"), ("b", "a")) if number else (("a", "b"), ("a", "gate")):
-            plant_vote(arena.store, *pair, "left", f"{number:064}", client=f"home {number}")
-    plant_vote(arena.store, "a", "b", "left", "9" * 64, client="flagged", flags=["fast"])
-    seen = arena.service.operator.overview()
-    bursts = [(one["name"], one["weight"], one["lead"]) for one in seen["bursts"][:2]]
-    assert bursts == [("home 0", 1.0, 2), ("home 5", 1.0, 0)]
-    assert (seen["bursts"][-1]["name"], seen["bursts"][-1]["weight"]) == ("flagged", 0.0)
-    assert (list(seen["ratings"]), seen["num_left_out"]) == (["a", "b", "gate"], 5)
-    assert seen["ratings_without"] == {"a": pytest.approx(1000.0), "b": pytest.approx(1000.0)}, "of one address"
 
 
 def test_the_votes_of_a_time_and_a_contestant_are_dropped(house: House) -> None:
@@ -73,7 +56,7 @@ def test_the_votes_of_a_time_and_a_contestant_are_dropped(house: House) -> None:
 
     def judge_span(since: object, before: object, contestant: str, verdict: str = "dropped") -> int:
         span = {"since": since, "before": before, "contestant": contestant}
-        return operator.judge({"by": "span", "verdict": verdict, **span})
+        return operator.judge({"verdict": verdict, **span})
 
     for wrong in ((begin, begin, "a"), (begin, end, "nobody"), (end, begin, "")):
         with pytest.raises(NotFoundError):
@@ -86,36 +69,22 @@ def test_the_votes_of_a_time_and_a_contestant_are_dropped(house: House) -> None:
     assert (judge_span(begin, end, "", "restored"), counted(arena)) == (5, 5)
 
 
-def test_a_burst_is_dropped_and_restored_as_a_whole(house: House) -> None:
-    arena = Arena(house, arena={"min_votes": 1})
-    crowd(arena)
-    assert counted(arena) == 3
-    operator = arena.service.operator
-    assert (operator.judge({"by": "burst", "name": "school", "verdict": "dropped"}), counted(arena)) == (3, 1)
-    burst = next(one for one in operator.overview()["bursts"] if one["name"] == "school")
-    assert burst["flags"] == {"dropped": 3, "burst": 1, "agreement": 1}
-    assert (operator.judge({"by": "burst", "name": "school", "verdict": "restored"}), counted(arena)) == (3, 4)
-    burst = next(one for one in operator.overview()["bursts"] if one["name"] == "school")
-    assert (burst["flags"], burst["num_restored"]) == ({}, 3)
-
-
 def test_a_verdict_is_in_exports_and_comes_back_with_them(arena: Arena) -> None:
     crowd(arena)
-    arena.service.operator.judge({"by": "burst", "name": "school", "verdict": "dropped"})
-    arena.service.operator.judge({"by": "burst", "name": "home", "verdict": "restored"})
+    arena.service.operator.judge(ANY_TIME | {"contestant": "", "verdict": "dropped"})
+    arena.service.operator.judge(ANY_TIME | {"contestant": "gate", "verdict": "restored"})
     lines = list(Exports(arena.store).lines())
     assert not any(client in line for line in lines for client in ("school", "elsewhere", '"client"'))
     assert imported(arena.store, lines).num_new == 0
     rows = json.loads(b"".join(Exports(arena.store).content(Format.LMSYS, [Origin.PEOPLE])))
-    assert sorted(row["flags"] for row in rows) == ["", "", "burst agreement dropped", "dropped", "dropped"]
+    assert sorted(row["flags"] for row in rows) == ["", "burst agreement dropped", "dropped", "dropped", "fast dropped"]
 
 
 def test_a_verdict_stands_in_no_visitor_s_way(arena: Arena) -> None:
     """It is a row among the battle's, but a page that knows nothing of it can go on."""
     view = arena.answered()
     arena.service.judge.vote(ALICE, view.id, "left", view.ballot)
-    (group,) = arena.service.operator._votes({})
-    arena.service.operator.judge({"by": "visitor", "name": group.cast.visitor, "verdict": "dropped"})
+    arena.service.operator.judge(ANY_TIME | {"contestant": "", "verdict": "dropped"})
     arena.service.judge.remark(ALICE, view.id, {"left": ["clear"]}, "why")
     assert arena.kinds(view.id) == ["vote", "verdict", "remark"]
     (kept,) = arena.store.battles.export()
@@ -188,5 +157,5 @@ def test_the_overview_reads_votes_again_after_a_change(arena: Arena) -> None:
     with statements(arena.store.engine) as told:
         assert operator.overview() == first
     assert not [one for one in told if "judgement.facts" in one]
-    operator.judge({"by": "visitor", "name": first["visitors"][0]["name"], "verdict": "dropped"})
-    assert operator.overview()["visitors"][0] != first["visitors"][0]
+    operator.judge(ANY_TIME | {"contestant": "", "verdict": "dropped"})
+    assert (first["num_flagged"], operator.overview()["num_flagged"]) == (0, 1)
