@@ -16,7 +16,7 @@ from gac_app.ui.requests import PageFunction, replying
 from gac_app.ui.scripts import addresses, bundle_of
 from gac_app.ui.words import translations
 
-_STYLES = "palette frame prompt board figures tokens rendered keep diff inspector votes settings lists lab batch arena"
+_STYLES = "palette frame prompt board figures tokens rendered keep asked inspector votes settings lists lab batch arena"
 
 # A variable of static/css/palette.css, which has light and dark values -> the parts of Gradio's theme that have it.
 _COLOURS = {

@@ -21,7 +21,7 @@ from gac_app.folders import STATIC_DIR
 
 ADDRESS = "scripts"  # followed by the version and the path in `static`
 FIRST, LATER = "page.js", "tabs.js"  # modules in one file: those of a first answer, those of further tabs and dialogs
-_LATER_ROOMS = ("arena", "batch", "diff", "history", "lab", "operator")
+_LATER_ROOMS = ("arena", "batch", "history", "lab", "operator")
 _DIGITS = 16
 _IMPORT = re.compile(r'^import (?:(\{ [^}]* \}) from )?"(\.[^"]+)";\n', re.MULTILINE)
 _EXPORT = re.compile(r"^export ((?:async function|function|class|const|let) ([\w$]+))", re.MULTILINE)

@@ -55,8 +55,6 @@ def test_axe_has_nothing_to_say_of_the_compare_tab(serve: Server, open_page: Ope
         assert all_findings(page, ".gac-board") == {}, width
     page.page.click(".gac-keep summary")
     assert all_findings(page, ".gac-keep") == {}
-    page.click(".gac-asked button:text-is('Compare two answers')", then=".gac-diff[open]")
-    assert all_findings(page, ".gac-diff") == {}
     page.page.keyboard.press("Escape")
     page.click_token(1, then=".gac-inspector .gac-bars")
     assert all_findings(page, ".gac-inspector") == {}

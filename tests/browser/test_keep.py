@@ -1,4 +1,4 @@
-"""What can be kept of a run: Markdown, a page, a picture, a link; and what can be compared, as with a run again."""
+"""What can be kept of a run: Markdown, a page, a link; and what is compared with a run again."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_a_run_is_copied_as_markdown(serve: Server, open_page: Opener) -> None:
     assert '<h1 dir="auto">hello</h1>' in Path(download.value.path()).read_text("utf-8")
 
 
-def test_saved_pages_and_pictures_stand_alone(serve: Server, open_page: Opener, tmp_path: Path) -> None:
+def test_saved_pages_stand_alone(serve: Server, open_page: Opener, tmp_path: Path) -> None:
     page = open_page(serve(PlantedEnsemble(pieces=HOSTILE)))
     page.ask("<b>hello</b>")
     for view in ("changes", "confidence"):
@@ -55,7 +55,10 @@ def test_saved_pages_and_pictures_stand_alone(serve: Server, open_page: Opener, 
         saved = page.page.context.new_page()
         dialogs: list[str] = []
         saved.on("dialog", lambda dialog: dialogs.append(dialog.message))  # noqa: B023 (within this view)
-        saved.goto(saved_as(page, "HTML", tmp_path / "run.html").as_uri())
+        with page.page.expect_download() as download:
+            page.page.click("text=Save as HTML")
+        download.value.save_as(tmp_path / "run.html")
+        saved.goto((tmp_path / "run.html").as_uri())
         assert saved.inner_text("h1") == "<b>hello</b>"
         assert saved.locator(":is(script, img, svg, a, iframe, link)").count() == 0
         assert saved.locator("section").count() == 3
@@ -64,18 +67,6 @@ def test_saved_pages_and_pictures_stand_alone(serve: Server, open_page: Opener, 
         assert dialogs == []
         saved.close()
         page.page.click(".gac-keep summary")
-    page.page.click(".gac-keep summary")
-    data = saved_as(page, "PNG", tmp_path / "run.png").read_bytes()
-    assert data.startswith(b"\x89PNG\r\n")
-    assert int.from_bytes(data[16:20], "big") == 2400
-    assert len(set(data)) > 200, "more than a blank"
-
-
-def saved_as(page: Watched, kind: str, path: Path) -> Path:
-    with page.page.expect_download() as download:
-        page.page.click(f"text=Save as {kind}")
-    download.value.save_as(path)
-    return path
 
 
 def test_a_shared_run_is_read_until_its_owner_unshares_it(serve: Server, open_page: Opener) -> None:
@@ -106,47 +97,15 @@ def test_a_shared_run_is_read_until_its_owner_unshares_it(serve: Server, open_pa
     other.page.wait_for_selector(".gac-notice:has-text('This run is private')")
 
 
-def test_sharing_and_comparing_wait_for_the_end(serve: Server, open_page: Opener) -> None:
+def test_sharing_waits_for_the_end(serve: Server, open_page: Opener) -> None:
     ensemble = PlantedEnsemble(pieces=LONG[:60], pause_s=1.0)
     page = open_page(serve(ensemble))
     page.ask("hello", and_wait=False)
     page.choose("Share by link")
-    page.page.click(".gac-asked button:text-is('Compare two answers')")
     assert page.text(".gac-keep-note").startswith("Waits for the end")
-    assert page.page.locator(".gac-link, .gac-diff[open]").count() == 0
+    assert page.page.locator(".gac-link").count() == 0
     ensemble.pause_s = 0.0
-    page.page.wait_for_selector("body:not(.gac-is-live) .gac-diff[open]")
-    page.page.wait_for_selector(".gac-link", state="attached")
-
-
-def test_two_answers_are_compared_word_by_word(serve: Server, open_page: Opener) -> None:
-    page = open_page(serve(PlantedEnsemble(alone=("Paris", " was", " the", "\n", " capital", ""))))
-    page.ask("hello")
-    page.choose("Compare two answers")
-    assert page.text(".gac-diff [role=status]") == "They differ from character 7 on."
-    assert page.page.locator(".gac-diff del").all_inner_texts() == ["is", "."]
-    assert page.page.locator(".gac-diff ins").all_inner_texts() == ["was"]
-    assert page.page.locator(".gac-diff .gac-parting").count() == 2
-    page.page.select_option(".gac-diff select >> nth=1", "now 0")
-    page.page.wait_for_selector(".gac-diff :text('The two are the same.')")
-    page.page.click(".gac-diff >> text=Close")
-    page.ask("again")
-    page.choose("Compare two answers")
-    page.page.wait_for_selector(".gac-diff[open]")
-    assert page.page.locator(".gac-diff select >> nth=0 >> option").count() == 6
-    page.click(".gac-diff >> text=Close", "role=tab[name=History]", ".gac-runs [aria-label='More: hello']")
-    page.page.click(".gac-runs >> text='Delete'")
-    page.confirm_deletion()
-    run = "{ id: 'later', prompt: '?', beside: { run: 'earlier' } }"
-    board = f"{{ run: {run}, streams: [{{ key: 'beside', text: 'x' }}], cards: [{{ label: 'x' }}] }}"
-    forget = "forgetAnswers(['earlier'])"
-    page.page.evaluate(
-        f"() => {{ const {{ remember, forgetAnswers }} = gac['keep/diff']; remember({board}); {forget}; }}"
-    )
-    page.page.click("role=tab[name=Compare]")
-    page.choose("Compare two answers")
-    page.page.wait_for_selector(".gac-diff[open]")
-    assert page.page.locator(".gac-diff select >> nth=0 >> option").count() == 3, "nothing is kept of what is deleted"
+    page.page.wait_for_selector("body:not(.gac-is-live) .gac-link")
 
 
 def test_the_same_prompt_with_other_settings_stands_beside(serve: Server, open_page: Opener) -> None:
@@ -169,9 +128,6 @@ def test_the_same_prompt_with_other_settings_stands_beside(serve: Server, open_p
     page.choose("Compare settings")
     page.click(".gac-others button:has-text('As in the paper')", then=".gac-card h3:has-text('paper alignment')")
     page.wait_for_end()
-    page.choose("Compare two answers")
-    page.page.wait_for_selector(".gac-diff :text('The two are the same.')")
-    page.page.click(".gac-diff >> text=Close")
     page.page.go_back()
     page.page.wait_for_selector(".gac-votes.is-voted")
     page.click("role=tab[name=History]", then=".gac-runs li:has-text('other settings best')")

@@ -79,7 +79,6 @@ def test_the_focus_is_not_lost_with_what_had_it(serve: Server, open_page: Opener
     page.ask("hello")
     for pressed, focused in (
         (".gac-vote >> nth=1", UNDO), (UNDO, ".gac-vote"),
-        (MORE, MORE), (ITEM.format("Compare two answers"), ".gac-diff button"), (".gac-diff button", MORE),
         (MORE, MORE), (ITEM.format("Run again"), MORE), (".gac-ensemble .gac-keep summary", ".gac-ensemble summary"),
         (".gac-ensemble .gac-keep-items button:text-is('Regenerate')", ".gac-ensemble .gac-keep summary"),
         ("[aria-label='Older version']", "[aria-label='Older version'], [aria-label='Newer version']"),

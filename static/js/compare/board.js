@@ -12,7 +12,6 @@ import { Reading } from "./reading.js";
 import { Rest } from "./rest.js";
 import { awaitSaving, Pulse, STATUS_MS, StatusLine, statusOf, STOP_TIMEOUT_MS, tellPage } from "./status.js";
 import { Votes } from "./votes.js";
-import { remember } from "../keep/diff.js";
 import { keepMenu } from "../keep/menu.js";
 import { addressed, hold } from "../page/address.js";
 import { Awaited, QUESTION, UNMEANT_MS } from "../settings/awaited.js";
@@ -138,7 +137,6 @@ export class Board {
 
   finish(done) {
     this.done = done;
-    remember(this);
     for (const card of this.cards) if (["waiting", "streaming"].includes(card.root.dataset.state)) card.root.dataset.state = "finished";
     const open = this.cards.filter((card) => card.canContinue);
     if (open.length > 1) open[0].offerAll();

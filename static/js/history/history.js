@@ -6,7 +6,6 @@ import { forgetTurn } from "../compare/turns.js";
 import { confirmed } from "./dialog.js";
 import { HistoryFilters } from "./filters.js";
 import { conversationItem } from "./rows.js";
-import { forgetAnswers } from "../keep/diff.js";
 import { asking, visitorKey } from "../page/browser.js";
 import { said, t } from "../page/words.js";
 
@@ -122,7 +121,6 @@ class History {
     const reply = await this.ask(name, fields), shown = await board, deleted = reply.error ? [] : reply.runs ?? runs;
     const isShown = deleted.includes(shown.run?.id);
     for (const id of deleted) forgetTurn(id);
-    forgetAnswers(deleted);
     await this.load();
     this.note.textContent = said(reply.error) || done || this.note.textContent;
     if (isShown) this.trigger("cleared");
@@ -137,7 +135,6 @@ class History {
     const reply = await this.ask("delete_all");
     await this.load();
     this.note.textContent = said(reply.error) || t("history.deleted");
-    forgetAnswers(null); // also after an error, which may be of a copy alone
     clearArena();
     this.trigger("cleared");
   }

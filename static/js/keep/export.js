@@ -1,5 +1,5 @@
-// A run as a text, a page and a picture of its own. Page and picture are built as elements from text nodes and then
-// serialised, so that what models wrote is escaped by the browser. They hold no script and load nothing.
+// A run as a text and as a page of its own. The page is built as elements from text nodes and then serialised, so that
+// what models wrote is escaped by the browser. It holds no script and loads nothing.
 
 import { KINDS_OF_VIEW, namesOf } from "../answer/painter.js";
 import { BESIDE } from "../answer/stream.js";
@@ -9,9 +9,6 @@ import { EXPORT_STYLE } from "./export_style.js";
 import { h } from "../page/elements.js";
 import { percent, seconds } from "../page/numbers.js";
 import { saidShort, t } from "../page/words.js";
-
-const PICTURE_WIDTH = 1200, PICTURE_SCALE = 2; // px; pixels per px
-const MAX_PICTURE_PX = 16_000; // browsers draw no canvas that is higher
 
 const titlesOf = (board) => board.cards.map(({ label }) => label);
 
@@ -116,24 +113,3 @@ export function pageOf(board, turns = []) {
 
 /** Elements written out; what no XML may hold is replaced. */
 const asXml = (node) => new XMLSerializer().serializeToString(node).replace(/[\0-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]/gu, "\ufffd");
-
-/** A PNG, drawn by the browser from the same elements. */
-export async function pictureOf(board, turns = []) {
-  const article = articleOf(board, turns), style = h("style", { text: EXPORT_STYLE });
-  const stage = h("div", { class: "gac-offstage", "aria-hidden": "true" }), shadow = stage.attachShadow({ mode: "open" });
-  shadow.append(style, article);
-  document.body.append(stage);
-  stage.style.width = article.style.width = `${PICTURE_WIDTH}px`;
-  const height = Math.ceil(article.getBoundingClientRect().height);
-  stage.remove();
-  const scale = Math.min(PICTURE_SCALE, MAX_PICTURE_PX / height);
-  const svg = `<svg xmlns="http://www.w3.org/2000/svg" width="${PICTURE_WIDTH}" height="${height}"><foreignObject width="100%" height="100%">${asXml(h("div", {}, style, article))}</foreignObject></svg>`;
-  const image = new Image();
-  image.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(svg)}`;
-  await image.decode();
-  const canvas = h("canvas", { width: Math.round(PICTURE_WIDTH * scale), height: Math.round(height * scale) });
-  const context = canvas.getContext("2d");
-  context.scale(scale, scale);
-  context.drawImage(image, 0, 0);
-  return new Promise((done, fail) => canvas.toBlob((blob) => (blob ? done(blob) : fail(new Error(t("export.too-large")))), "image/png"));
-}

@@ -1,8 +1,7 @@
-// The menu of what can be kept of a run: its text, a page, a picture, a link.
+// The menu of what can be kept of a run: its text, a page, a link.
 
 import { canCompare, compareSettings, editPrompt } from "../compare/asked.js";
-import { openDiff } from "./diff.js";
-import { markdownOf, pageOf, pictureOf } from "./export.js";
+import { markdownOf, pageOf } from "./export.js";
 import { addressOf } from "../page/address.js";
 import { answerTo, copy, copyBy, download } from "../page/browser.js";
 import { h, menu, shut } from "../page/elements.js";
@@ -17,28 +16,24 @@ export function keepMenu(board) {
       note.textContent = error?.message || t("keep.refused");
     }
   } });
-  const atEnd = (text, act) => item(text, async () => {
-    if (board.isLive) note.textContent = t("keep.waits");
-    await board.over;
-    return act();
-  });
   const isLinked = run.is_own && board.root.dataset.sharing === "on";
   const other = (text, act) => h("button", { type: "button", class: "gac-icon", text, onclick: () => { shut(kept); act(); } });
   const ask = (event, fields) => board.ask(event, fields);
   const others = [run.is_own ? other(t("edit.prompt"), () => editPrompt(board.part("asked"), run, ask)) : null,
     run.is_own ? other(t("run-again"), () => ask("rerun", { run: run.id })) : null,
-    canCompare(run) ? other(t("others"), () => compareSettings(board.root, run, ask)) : null, atEnd(t("diff.compare"), () => { if (kept.open) { shut(kept); openDiff(board); } })];
+    canCompare(run) ? other(t("others"), () => compareSettings(board.root, run, ask)) : null];
   const scope = new Scope(board);
-  const keep = (name, fileOf) => item(t(name), async () => {
-    const { content, ending } = await fileOf(await scope.turns());
-    download(content, `${fileName(run)}.${ending}`);
-    return t("keep.saved");
-  });
   const kept = menu({ text: t("more") }, ...others, scope.root,
     item(t("keep.markdown"), async () => { await copy(markdownOf(board, await scope.turns())); return t("copied"); }),
-    keep("keep.html", (turns) => ({ content: new Blob([pageOf(board, turns)], { type: "text/html" }), ending: "html" })),
-    keep("keep.png", async (turns) => ({ content: await pictureOf(board, turns), ending: "png" })),
-    isLinked ? atEnd(t("keep.share"), () => share(board, run, scope.isAll)) : null, note);
+    item(t("keep.html"), async () => {
+      download(new Blob([pageOf(board, await scope.turns())], { type: "text/html" }), `${fileName(run)}.html`);
+      return t("keep.saved");
+    }),
+    isLinked ? item(t("keep.share"), async () => {
+      if (board.isLive) note.textContent = t("keep.waits");
+      await board.over;
+      return share(board, run, scope.isAll);
+    }) : null, note);
   kept.addEventListener("toggle", () => { if (kept.open && run.is_shared) note.replaceChildren(linkNote(board, run)); });
   return kept;
 }

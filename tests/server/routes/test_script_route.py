@@ -22,7 +22,7 @@ def client(host: FastAPI) -> TestClient:
     return TestClient(host, base_url=HERE)
 
 
-@pytest.mark.parametrize("path", [MODULE, "vendor/diff.min.js"])
+@pytest.mark.parametrize("path", [MODULE, "vendor/lezer-markdown.min.js"])
 def test_a_module_is_sent_to_be_kept_for_good(client: TestClient, path: str) -> None:
     reply = client.get(f"/scripts/{VERSION}/{path}")
     assert reply.content == (STATIC_DIR / path).read_bytes()
