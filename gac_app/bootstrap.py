@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import importlib.metadata
 import logging
+import platform
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -63,7 +64,8 @@ def build_services(
         StorageError: the database cannot be opened.
         ConfigError: the lab's questions cannot be used.
     """
-    services = connect(config, Store(database_url(config)), versions_of(), Members(config, tell), has_lab=gpu is None)
+    store = Store(database_url(config), server=f"{platform.node()}:{config.server.port}")
+    services = connect(config, store, versions_of(), Members(config, tell), has_lab=gpu is None)
     if gpu is None:
         threading.Thread(target=_get_ready, args=(config, services), name="load-members", daemon=True).start()
     else:

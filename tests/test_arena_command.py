@@ -126,7 +126,7 @@ def test_play_stores_reference_votes_once_apart(config: Path, tmp_path: Path, mo
     turns = [json.loads(line)["body"]["turns"][0] for line in whole.read_text().splitlines()]
     assert all(turn[side]["num_tokens"] <= 24 for turn in turns for side in ("left", "right")), "as the task says"
     assert "0 new, 18 known" in run("import", str(whole), "--config", str(config))
-    store = Store(f"sqlite:///{tmp_path / 'gac.db'}", is_owner=False)
+    store = Store(f"sqlite:///{tmp_path / 'gac.db'}", server="")
     assert {row.origin for row in store.battles.votes()} == {"reference"}
     store.close()
 

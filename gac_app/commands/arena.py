@@ -57,7 +57,7 @@ def play(
     systems = [System(one.name, one.member, one.settings.model_dump(exclude=of_task)) for one in contestants]
     with evaluating(settled, protocol, questions, parallel=parallel, fresh=False) as ask:
         answers = ask(systems, chosen)
-    with closing(Store(database_url(settled), is_owner=False)) as store:
+    with closing(Store(database_url(settled), server="")) as store:
         for number, question in enumerate(chosen):
             given = {system.name: answers[system][number] for system in systems}
             battles = reference_battles(protocol, question, given, contestants, config_hash_of(settled))

@@ -105,7 +105,7 @@ def release(
 def _store(config: Path | None) -> Store:
     from gac_app.storage import Store
 
-    return Store(database_url(load(config)), is_owner=False)
+    return Store(database_url(load(config)), server="")
 
 
 @app.command()

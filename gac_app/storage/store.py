@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
@@ -9,19 +10,18 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from gac_app.recent import Recent
-from gac_app.storage import studies
+from gac_app.storage import servers, studies
 from gac_app.storage.battles import changes as battle_changes
 from gac_app.storage.battles import queries as battle_queries
 from gac_app.storage.battles.records import StoredBattle
 from gac_app.storage.battles.store import BattleStore
 from gac_app.storage.database import visitors
 from gac_app.storage.database.database import Database, DeletedIds, deletes, reads, when_written, writes
-from gac_app.storage.database.engine import scrub_if_idle
+from gac_app.storage.database.engine import scrub_if_idle, storage_errors
 from gac_app.storage.runs import changes, history, queries
 from gac_app.storage.runs.imports import import_run
 from gac_app.storage.runs.records import AnswerRecord
 from gac_app.storage.runs.traces import packed
-from gac_app.storage.servers import STOP_S, Heartbeat
 from gac_app.storage.tombstones import buried, bury
 
 _MAX_LOOKED = 50_000  # visitors
@@ -87,32 +87,30 @@ class Store(Database):
     row is missing or another visitor's; see `Database` for the rest.
 
     Args:
-        is_owner: whether this process runs models. Then its runs are marked as its own while it lives, and runs of dead
-            processes are marked as interrupted. False for a command beside a server.
+        server: the name of the server that this process is, the same at each start, and another one for each server on
+            this database. What it was answering when it ended is marked as interrupted. "" for a command.
 
     Attributes:
         battles: the Arena's battles.
     """
 
-    def __init__(self, url: str, *, retry_s: float = 30.0, is_owner: bool = True) -> None:
+    def __init__(self, url: str, *, retry_s: float = 30.0, server: str = platform.node()) -> None:
         super().__init__(url, retry_s=retry_s)
         # hash of a key -> the last visitor when `has_imported` looked
         self._looked: Recent[str, int] = Recent(_MAX_LOOKED)
-        self._heartbeat: Heartbeat | None = None
-        if is_owner:
+        if server:
             try:
                 scrub_if_idle(self.engine)
-                self._heartbeat = Heartbeat(self.engine)
-                self.server_id = self._heartbeat.server_id
+                with storage_errors(self.engine):
+                    self.server_id = self.transact(lambda session: servers.started(session, server))
             except BaseException:
                 self.close()
                 raise
         self.battles = BattleStore(self)
 
     def close(self, timeout_s: float = 5.0) -> None:
-        if self._heartbeat:
-            self._heartbeat.close(STOP_S)
-            self.write(self._heartbeat.leave)
+        if server_id := self.server_id:
+            self.write(lambda session: servers.interrupt(session, server_id))
         super().close(timeout_s)
 
     # --- runs

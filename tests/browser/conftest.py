@@ -17,6 +17,7 @@ from fastapi import FastAPI
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
 from starlette.types import ASGIApp
 
+from gac_app.decoding.ensemble import Ensemble
 from gac_app.evaluation.studies.calibration import CalibrationStudy
 from gac_app.executors.members import in_background
 from gac_app.server.host import HostSecrets, create_host
@@ -429,6 +430,13 @@ def serve_arena(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Serv
 HOSTILE_NAME = "<img src=x onerror=alert(1)>"
 
 
+def keep_calibration(lab: Lab, ensemble: Ensemble) -> None:
+    """Among the results of the command line."""
+    sense = next(one for one in lab.sets if one.name == "sense")
+    result = carry_out(CalibrationStudy, ensemble, sense, 4, None, lambda _: None)
+    lab.results.files.keep(result, ensemble.config.member_names)
+
+
 @pytest.fixture(scope="session")
 def lab_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """Two random members, one of a hostile name, behind a page with a Lab, and a result of the command line."""
@@ -438,8 +446,7 @@ def lab_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     service = RunService(config, store)
     service.members.use(ensemble_of(models, config))
     lab = Lab(config, folder / "evaluation", lambda: in_background(service.members.ensemble()), store)
-    ensemble, sense = service.members.ensemble(), next(one for one in lab.sets if one.name == "sense")
-    lab.results.files.keep(carry_out(CalibrationStudy, ensemble, sense, 4, None, lambda _: None), config.member_names)
+    keep_calibration(lab, service.members.ensemble())
     with served(service, lab, place="lab") as opened:
         yield opened
     lab.close()

@@ -19,7 +19,7 @@ from gac_app.services.runs.runs import RunService
 from gac_app.storage import Store
 from gac_app.ui import assets
 from gac_app.ui.words import said, tables
-from tests.browser.conftest import Opener, Server, Site, Watched, click, served
+from tests.browser.conftest import Opener, Server, Site, Watched, click, keep_calibration, served
 from tests.fakes import FakeModel, config_of, ensemble_of
 from tests.ui.planted_votes import plant_vote, plant_votes
 
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.browser
 ALL_SAID = """() => {
   const page = document.body.cloneNode(true), texts = [];
   const others = ['script, style, svg, canvas, footer, nav, bdi, kbd, code, [dir=auto], .gac-written',
-    '.vega-embed, .gac-spoken, .gac-diff optgroup, #gac-examples, .gac-look-language, [name=language]',
+    '.vega-embed, .gac-spoken, #gac-examples, .gac-look-language, [name=language]',
     '.progress-text, .overflow-menu'];
   for (const part of page.querySelectorAll(others.join())) part.remove();
   const walker = document.createTreeWalker(page, NodeFilter.SHOW_TEXT);
@@ -78,7 +78,7 @@ def test_all_words_of_compare_batch_and_history_are_listed(serve: Server, open_p
     page.page.locator(".gac-branch").first.click()
     page.page.wait_for_selector(".gac-of-branch")
     page.wait_for_end()
-    page.click(".gac-keep summary", ".gac-asked button:text('⟦Compare two answers⟧')", then="dialog.gac-diff[open]")
+    page.click(".gac-keep summary", then=".gac-keep-items")
     assert unsaid(page) == set()
     page.page.keyboard.press("Escape")
     page.click(".gac-summary", ".gac-settings summary:has-text('⟦Research⟧')")
@@ -129,6 +129,8 @@ def test_no_english_is_left_in_german(everything: Site, open_page: Opener) -> No
     ensemble = everything.service.members.ensemble()
     known = (token for one in ensemble.members.values() for token in one.mapping.vocabulary.token_bytes if token)
     guessed = words_in(token.decode(errors="ignore") for token in known)
+    assert everything.lab
+    keep_calibration(everything.lab, ensemble)
     page, english = watched.page, english_alone() - guessed  # what members say and could have said
 
     found: dict[str, set[str]] = {}
@@ -164,11 +166,11 @@ def test_no_english_is_left_in_german(everything: Site, open_page: Opener) -> No
         click(page, f"button[role=tab]:visible:text-is('{tab}')", then=ready)
         look(tab)
     page.fill("[name=questions]", "4")
-    for study, plots in (("Kalibrierung", 1), ("Schwelle", 2)):
-        page.click(f".gac-lab-study:has-text('{study}')")
-        click(page, ".gac-lab .gac-lab-run", then=f".gac-lab-head h2:has-text('{study}')")
-        page.wait_for_selector(f"#gac-lab-plots svg.marks >> nth={plots - 1}")
-        look(study)
+    page.click(".gac-lab-study:has-text('Benchmark')")
+    click(page, ".gac-lab .gac-lab-run", then=".gac-lab-head h2:has-text('Benchmark')")
+    look("Benchmark")
+    click(page, ".gac-lab-kept .gac-run-open:has-text('Kalibrierung')", then="#gac-lab-plots svg.marks")
+    look("Kalibrierung")
     assert found == {}
     parts = [Phrase("asks below {share}", share="12.5 %"), Phrase("seed {value}", value="3180639050373192")]
     name = joined(", ", [Phrase("ensemble"), *parts])

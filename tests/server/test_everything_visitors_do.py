@@ -32,7 +32,7 @@ from gac_app.services.members import Members
 from gac_app.services.mirror.files import import_files
 from gac_app.storage import Store
 from tests.clocks import show_at_once
-from tests.databases import database_in, locked, sql
+from tests.databases import database_in, locked
 from tests.fakes import WAIT_S, FakeModel, config_of, ensemble_of
 from tests.server.site import Tab, served
 from tests.services.house import ALICE, BOB, until
@@ -119,7 +119,6 @@ class Site:
                 shutil.copy(path, left)
         if (self.folder / "mirror").exists():
             shutil.copytree(self.folder / "mirror", left / "mirror")
-        sql(left / "gac.db", "UPDATE server SET pid = 0")
         return left
 
 

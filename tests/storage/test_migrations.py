@@ -72,11 +72,15 @@ _VALUES: dict[str, Callable[[int], object]] = {
 
 
 def rows_of(path: Path) -> dict[str, list[object]]:
-    """The values of every column that the first schema has."""
+    """The values of every column that the first schema has, but for what is of the servers of then."""
     with closing(sqlite3.connect(":memory:")) as first:
         first.executescript(FIRST_SCHEMA.read_text())
         query = "SELECT m.name, c.name FROM sqlite_master m, pragma_table_info(m.name) c WHERE m.type = 'table'"
-        known = [(table, column) for table, column in first.execute(query) if table != "alembic_version"]
+        known = [
+            (table, column)
+            for table, column in first.execute(query)
+            if table not in ("alembic_version", "server") and column != "server_id"
+        ]
     return {f"{table}.{name}": sql(path, f'SELECT "{name}" FROM {table} ORDER BY rowid') for table, name in known}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -154,7 +153,6 @@ class Battle:
     num_rows: int = 0
     outcome: Outcome | None = None
     is_counted: bool = False  # in the metrics
-    held_at: float = -math.inf  # when the database said last that this server judges it
     is_skipped: bool = False
     shown: dict[Side, int] | None = None
     remark: Mapping[str, Any] | None = None

@@ -1,7 +1,6 @@
 """A visitor's battles: those in memory, and those in the database, found, shown, listed and deleted.
 
-One server at a time judges a battle. Another one that is asked to takes it over in the database, and this one forgets
-it. So at most one server tells names, and only while no other one can take the vote back.
+The server that answers a battle judges it, so that only one tells names.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from contextlib import contextmanager
 from operator import attrgetter
 
 from gac_app.arena.outcomes import SIDES, Side
-from gac_app.errors import ElsewhereError, NotFoundError, Phrase, RequestError, StorageError
+from gac_app.errors import ElsewhereError, NotFoundError, Phrase, RequestError
 from gac_app.services.battles.battles import Battle
 from gac_app.services.battles.records import OtherVersionError, is_shown, restored
 from gac_app.services.battles.views import SAVING, BattleView, live_view, stored_view
@@ -26,7 +25,6 @@ from gac_app.settings import Settings
 from gac_app.storage import Store, StoredBattle
 
 KEPT_BATTLES = 128
-_LOOK_S = 1.0  # a page looks 10 to 20 times a second while answers are shown
 
 
 class VisitorBattles:
@@ -78,59 +76,36 @@ class VisitorBattles:
         for battle in found:
             self._runs.halt(battle.last)
 
-    def find(self, visitor_key: str, battle_id: str, within_s: float = 0.0) -> Battle:
-        """A visitor's battle by its id. One that is not in memory, or that another server has judged since, is taken
-        over. Raises NotFoundError, also for another visitor's; ElsewhereError while another server answers it;
-        OtherVersionError if it cannot be judged here; StorageError.
+    def find(self, visitor_key: str, battle_id: str) -> Battle:
+        """A visitor's battle by its id, from the database if it is not in memory.
 
-        Args:
-            within_s: who judges it is not asked again so long, while its answers are still being shown.
+        Raises:
+            NotFoundError: there is none, or it is another visitor's.
+            ElsewhereError: another server has it, or it is still being shown.
+            OtherVersionError: it cannot be judged here.
+            StorageError: the database failed.
         """
         owner = owner_of(visitor_key)
         with self._lock:
             battle = self._battles.get(battle_id)
         if battle is None:
-            return self._taken_over(visitor_key, battle_id)
+            return self._restored(visitor_key, battle_id)
         if not hmac.compare_digest(battle.owner, owner):
             raise NotFoundError(Phrase("No such battle."))
-        if self._is_held(battle, within_s):
-            return battle
-        with self._lock:
-            self._battles.pop(battle_id, None)
-        return self._taken_over(visitor_key, battle_id)
-
-    def _is_held(self, battle: Battle, within_s: float) -> bool:
-        """Whether this server judges a battle in memory, or what another one made of it is known here."""
         with battle.lock:
-            is_saved = battle.note_row()  # of a refused judgement too: another server has the battle
-        if not is_saved or not battle.last.over.is_set():
-            return True
-        if not battle.last.is_answered(battle.num_shown()) and battle.clock() < battle.held_at + within_s:
-            return True
-        try:
-            holding = self._store.battles.holding(battle.id)
-            if holding is None and self._store.deleted_ids([battle.id]):  # by another server
-                return False
-        except StorageError:
-            return True
-        if holding is None or holding.server_id == self._store.server_id:  # the former: not written yet
-            battle.held_at = battle.clock()
-            return True
-        if holding.server_id is not None or holding.num_rows != battle.num_rows:
-            return False
-        return battle.is_settled
+            battle.note_row()
+        return battle
 
-    def _taken_over(self, visitor_key: str, battle_id: str) -> Battle:
-        """A battle from the database, if it can be judged."""
+    def _restored(self, visitor_key: str, battle_id: str) -> Battle:
+        """A battle that this server answered, before it was started again or needed the room."""
         found = self._store.battles.load(visitor_key, battle_id)
-        if not self._store.battles.is_open(battle_id):
+        if (holding := self._store.battles.holding(battle_id)) is None:
             raise NotFoundError(Phrase("No such battle."))
+        if holding.server_id != self._store.server_id:
+            raise ElsewhereError(Phrase("Another server has this battle."))
         if not is_shown(found):
-            raise ElsewhereError(Phrase("Another server answers this battle. It can be judged here when it is done."))
-        owner = owner_of(visitor_key)
-        restored(found, owner, "")  # before it is taken from a server that can judge it
-        stored, client = settle(self._store.battles.take_over(visitor_key, battle_id))
-        return self.add(restored(stored, owner, client))
+            raise ElsewhereError(Phrase("This battle is still being shown. Look at it again in a moment."))
+        return self.add(restored(found, owner_of(visitor_key), holding.client))
 
     @contextmanager
     def judging(self, visitor_key: str, battle_id: str) -> Iterator[Battle]:
@@ -155,7 +130,7 @@ class VisitorBattles:
         answers.
         """
         try:
-            battle = self.find(visitor_key, battle_id, _LOOK_S)
+            battle = self.find(visitor_key, battle_id)
         except ElsewhereError:
             raise
         except NotFoundError as error:

@@ -13,9 +13,9 @@ import orjson
 from sqlalchemy import delete, insert, select
 from sqlalchemy.orm import Session
 
-from gac_app.errors import NotFoundError, Phrase, RequestError
+from gac_app.errors import Phrase, RequestError
 from gac_app.storage.battles import standing_votes
-from gac_app.storage.battles.queries import get_owned, has_vote, owned, stored, stored_judgement, whole
+from gac_app.storage.battles.queries import get_owned, has_vote, owned, stored_judgement, whole
 from gac_app.storage.battles.records import BATTLE_COLUMNS, BattleRecord, Kind, NewBattle, NewJudgement, StoredBattle
 from gac_app.storage.battles.tables import Battle, Judgement, StandingVote
 from gac_app.storage.database.database import server_of, tell_changed
@@ -51,11 +51,8 @@ def _columns(battle: BattleRecord, key: Key) -> dict[str, Any]:
 
 
 def update(session: Session, battle_id: str, status: str, body: Mapping[str, Any] | None = None) -> None:
-    """Write a battle's status, and its state so far if there is a new one. Raises NotFoundError if it was deleted, and
-    RequestError if another server has taken it over meanwhile.
-    """
+    """Write a battle's status, and its state so far if there is a new one. Raises NotFoundError if it was deleted."""
     battle = existing(session.get(Battle, battle_id), Phrase("No such battle."))
-    _check_held(session, battle)
     battle.status = status
     if body is not None:
         battle.body = encrypt_json(key_of(battle), body)
@@ -64,34 +61,15 @@ def update(session: Session, battle_id: str, status: str, body: Mapping[str, Any
     tell_changed(session, battle_id)
 
 
-def take_over(session: Session, visitor_key: str, battle_id: str) -> tuple[StoredBattle, str]:
-    """Let this server judge a visitor's battle from now on, whichever one did so far. Returns it, and its client.
-    Raises NotFoundError if it is not answered or can no longer be judged.
-    """
-    battle = get_owned(session, visitor_key, battle_id)
-    if battle.server_id is None or battle.status != ANSWERED:
-        raise NotFoundError(Phrase("No such battle."))
-    battle.server_id = server_of(session)
-    return stored(battle), battle.client
-
-
-def _check_held(session: Session, battle: Battle) -> None:
-    if battle.server_id not in (None, server_of(session)):
-        raise RequestError("battle", Phrase("Another server has this battle now. Look at it again."))
-
-
 def judge(session: Session, visitor_key: str, battle_id: str, new: NewJudgement) -> None:
     """Append a vote or a remark, or an undo as earlier releases did, to the visitor's battle. A vote is final: no
-    server judges the battle any more. Raises RequestError for a row out of order or too many, a second vote, and a vote
-    on a battle that another server holds.
+    server judges the battle any more. Raises RequestError for a row out of order or too many, and a second vote.
     """
     if new.position >= MAX_JUDGEMENTS:
         raise RequestError("comment", Phrase("You have changed your reasons too often. They stay as they are."))
     battle = get_owned(session, visitor_key, battle_id)
-    if new.kind == Kind.VOTE:
-        _check_held(session, battle)
-        if battle.server_id is None:
-            raise RequestError("vote", Phrase("This battle can no longer be judged."))
+    if new.kind == Kind.VOTE and battle.server_id is None:
+        raise RequestError("vote", Phrase("This battle can no longer be judged."))
     if new.position != _num_own(battle) or (new.kind == Kind.VOTE and has_vote(battle)):
         raise RequestError("vote", Phrase("You have judged this battle already."))
     if new.kind == Kind.VOTE:

@@ -58,20 +58,15 @@ def num_started(session: Session, since: datetime, visitor_key: str = "", client
     return session.scalar(counted) or 0
 
 
-def is_open(session: Session, battle_id: str) -> bool:
-    """Whether a server judges a battle: its names are secret."""
-    return session.scalar(select(Battle.id).where(_is_open(), Battle.id == clean_text(battle_id))) is not None
-
-
 def holding(session: Session, battle_id: str) -> Holding | None:
-    """Who may judge a battle of any visitor; None if there is no such battle."""
-    num = select(func.count()).where(Judgement.battle_id == Battle.id, Judgement.kind != Kind.VERDICT).scalar_subquery()
-    row = session.execute(select(Battle.server_id, num).where(Battle.id == clean_text(battle_id))).one_or_none()
+    """Who judges a battle of any visitor, whose names are secret; None if nobody does."""
+    query = select(Battle.server_id, Battle.client).where(_is_open(), Battle.id == clean_text(battle_id))
+    row = session.execute(query).one_or_none()
     return None if row is None else Holding._make(row)
 
 
 def newest(session: Session, visitor_key: str, limit: int) -> tuple[list[StoredBattle], int]:
-    """A visitor's newest battles except open ones (see `is_open`), newest first, and their number. Damaged ones are
+    """A visitor's newest battles except open ones (see `_is_open`), newest first, and their number. Damaged ones are
     left out. Names may be told of those that are `is_told`.
     """
     query = owned(visitor_key).where(~_is_open())
@@ -82,7 +77,7 @@ def newest(session: Session, visitor_key: str, limit: int) -> tuple[list[StoredB
 
 def export(engine: Engine, visitor_key: str = "") -> Iterator[StoredBattle]:
     """Every battle of one visitor or of everybody, oldest first. Unreadable ones are left out, and those that are open
-    (see `is_open`) when their page is read.
+    (see `_is_open`) when their page is read.
     """
     wanted = owned(visitor_key) if visitor_key else select(Battle)
     for battle_ids in pages(engine, wanted.where(~_is_open()), Battle.created_at, Battle.id):

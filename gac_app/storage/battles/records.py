@@ -120,15 +120,10 @@ class StoredBattle(BattleRecord):
 
 
 class Holding(NamedTuple):
-    """Who may judge a battle.
+    """The server that judges a battle, and the client that it came from."""
 
-    Attributes:
-        server_id: the server that holds it; another one may take it over. None = it can no longer be judged.
-        num_rows: the visitor's judgements of it.
-    """
-
-    server_id: str | None
-    num_rows: int
+    server_id: str
+    client: str
 
 
 VoteRow = Row[Any]  # a vote that was not taken back: the columns of `tables.StandingVote`

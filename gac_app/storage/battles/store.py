@@ -43,7 +43,6 @@ class BattleStore:
 
     start = writes(changes.start)
     update = writes(changes.update)
-    take_over = writes(changes.take_over)
     judge = writes(changes.judge)
     give_verdict = writes(changes.give_verdict)
     client_keys = writes(_client_keys)
@@ -51,7 +50,6 @@ class BattleStore:
     set_controls = writes(_set_controls)
 
     load = reads(queries.load)
-    is_open = reads(queries.is_open)
     holding = reads(queries.holding)
     newest = reads(queries.newest)
     find = reads(queries.of_id)

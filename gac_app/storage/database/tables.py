@@ -91,12 +91,9 @@ class RunKey(Base):
 
 
 class Server(Base):
-    """A process that runs models, and owns its runs while it is alive; see `servers`."""
+    """A server by its name: what it answers has its id; see `servers`."""
 
     __tablename__ = "server"
 
     id: Mapped[str] = mapped_column(ID, primary_key=True)
-    host: Mapped[str] = mapped_column(String(255))
-    pid: Mapped[int]
-    started_s: Mapped[float]  # the process's start, seconds since the boot, as process ids are reused
-    seen_at: Mapped[datetime]
+    name: Mapped[str] = mapped_column(String(255), unique=True)

@@ -19,7 +19,7 @@ from gac_app.storage.database.encryption import damage_named, decrypt, decrypt_j
 from gac_app.storage.database.tables import RunKey
 from gac_app.storage.runs.queries import owned
 from gac_app.storage.runs.records import ConversationSummary, HistoryFilter, RunStatus, RunSummary
-from gac_app.storage.runs.rows import swap_of
+from gac_app.storage.runs.rows import status_of, swap_of
 from gac_app.storage.runs.tables import Answer, Conversation, Run, Vote
 from gac_app.storage.text import folded
 
@@ -130,7 +130,7 @@ def _summary(row: _Row) -> RunSummary:
         with damage_named():
             outcome = None if row.vote is None else decrypt(row.key, row.vote).decode()
             content = decrypt_json(row.key, row.body)
-            content["prompt"], status = str(content["prompt"]), RunStatus(row.status)
+            content["prompt"], status = str(content["prompt"]), status_of(row.status, row.created_at)
     except DamagedError:
         content = {}  # damaged runs are listed too, so that they can be deleted
     return RunSummary(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -16,12 +17,14 @@ from gac_app.decoding.trace import FinishedEvent, FinishReason, usage_from_json,
 from gac_app.errors import Phrase
 from gac_app.storage.database.encryption import damage_named, decrypt, decrypt_json, encrypt, encrypt_json
 from gac_app.storage.database.engine import reading
-from gac_app.storage.database.tables import RunKey
+from gac_app.storage.database.tables import RunKey, utc_now
 from gac_app.storage.database.visitors import existing
 from gac_app.storage.runs.records import AnswerRecord, RunStatus, StoredRun, Swap, Turn, fed_messages, stream_key
 from gac_app.storage.runs.tables import Answer, Outline, Run, Trace
 from gac_app.storage.runs.traces import Packed, stored_events, stored_outline, unpack_json
 from gac_app.storage.text import clean_text
+
+_ENDED_WITHIN = timedelta(days=1)
 
 # What rows, values and exports call by the same name: columns, and what is encrypted in `body`.
 RUN_COLUMNS = ("conversation_id", "position", "parent_run_id", "branch_position", "repeats_run_id", "config_hash")
@@ -83,6 +86,12 @@ def without_ends(reasons: Mapping[str, FinishReason]) -> dict[str, FinishReason]
     return {stream: reason for stream, reason in reasons.items() if reason is not FinishReason.STOP}
 
 
+def status_of(status: str, created_at: datetime) -> RunStatus:
+    """A run's status as stored; one that nobody has ended within a day is interrupted: its server never came back."""
+    is_left = status == RunStatus.RUNNING and created_at < utc_now() - _ENDED_WITHIN
+    return RunStatus.INTERRUPTED if is_left else RunStatus(status)
+
+
 def stored(run: Run, turns: Mapping[str, Turn], engine: Engine) -> StoredRun:
     """A run. `turns`, by id, must include those that it continues. `engine` reads steps that are looked at."""
     content = content_of(run)
@@ -94,7 +103,7 @@ def stored(run: Run, turns: Mapping[str, Turn], engine: Engine) -> StoredRun:
             turn_ids=tuple(content["turn_ids"]),
             shares_turns=bool(content.get("shares_turns")),
             member_names=tuple(content["member_names"]),
-            status=RunStatus(run.status),
+            status=status_of(run.status, run.created_at),
             created_at=run.created_at,
             finished_at=run.finished_at,
             outcome=outcome_of(run),
@@ -115,7 +124,7 @@ def exported(run: Run, turns: Mapping[str, Turn]) -> dict[str, Any]:
             **{name: getattr(run, name) for name in RUN_COLUMNS},
             **{name: content[name] for name in RUN_BODY},
             "members": content["member_names"],
-            "status": str(RunStatus(run.status)),
+            "status": str(status_of(run.status, run.created_at)),
             "created_at": run.created_at.isoformat(),
             "finished_at": run.finished_at and run.finished_at.isoformat(),
             "vote": run.vote and {"outcome": outcome_of(run), "created_at": run.vote.created_at.isoformat()},

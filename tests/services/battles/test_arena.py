@@ -13,11 +13,10 @@ import pytest
 from gac_app.errors import BusyError, RequestError, StorageError
 from gac_app.models.message import Message
 from gac_app.services.battles.arena import ArenaService
-from gac_app.services.battles.battles import BattleRun
 from gac_app.services.battles.views import BattleView
 from gac_app.services.mirror.mirror import Mirror
 from gac_app.storage import Store
-from tests.databases import locked, statements
+from tests.databases import locked
 from tests.fakes import SOON_S, WAIT_S, FakeModel, Fault
 from tests.services.house import ALICE, House, until
 from tests.services.runs.test_crosstalk import owners_kept
@@ -227,18 +226,6 @@ def test_the_record_keeps_what_was_judged(house: House) -> None:
     facts = kept.judgements[0]["facts"]
     assert set(facts) == {"turn", "early", "stopped", "seconds", "shown", "left", "right", "flags"}
     assert facts["left"]["ms_per_token"] > 0
-
-
-def test_looking_at_what_is_being_shown_asks_the_database_once(arena: Arena, monkeypatch: pytest.MonkeyPatch) -> None:
-    view = arena.answered()
-    arena.store.flush()
-    battle = arena.service.battles.find(ALICE, view.id)
-    monkeypatch.setattr(BattleRun, "is_answered", lambda *_: False)
-    battle.clock, battle.held_at = lambda: 5.0, 0.0
-    with statements(arena.store.engine) as told:
-        for _ in range(20):
-            arena.service.battles.look(ALICE, view.id)
-    assert len([one for one in told if "battle" in one]) == 1
 
 
 @pytest.mark.parametrize(

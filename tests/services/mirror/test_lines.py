@@ -204,7 +204,7 @@ def test_whatever_stands_in_a_line_breaks_nothing(data: st.DataObject, good: lis
         line = good[data.draw(st.sampled_from([RUN, BATTLE]))]
         texts.append(text_of(changed(line, data.draw(st.sampled_from(places(line))), data.draw(HOSTILE))))
     with TemporaryDirectory() as folder:
-        store = Store(database_in(Path(folder, "any.db")), is_owner=False)
+        store = Store(database_in(Path(folder, "any.db")), server="")
         assert imported(store, [*texts, json.dumps(good[BATTLE]), json.dumps(good[RUN])]).num_new >= 2
         everything_works(store)
         store.close()

@@ -128,7 +128,7 @@ def test_of_a_mirror_s_files_the_last_word_is_imported(tmp_path: Path, house: Ho
     store.adopt(ALICE).result()
     assert store.load_run(ALICE, run).outcome == "tie"
     store.close()
-    own = Store(f"sqlite:///{tmp_path / 'one.db'}", is_owner=False)
+    own = Store(f"sqlite:///{tmp_path / 'one.db'}", server="")
     assert import_files(own, [told]) == ImportResult(0, 1, 1, 1)
     own.close()
 

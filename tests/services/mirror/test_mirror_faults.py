@@ -149,7 +149,6 @@ def test_what_waited_at_a_kill_is_copied_by_the_next_process(tmp_path: Path) -> 
         voted(arena)
         arena.runs.history.vote(ALICE, late, "ensemble")
         remark = NewJudgement(position=1, kind="remark", body={"reasons": {}, "comment": "as I said"})
-        arena.store.battles.take_over(ALICE, copied)
         arena.store.battles.judge(ALICE, copied, remark).result()
     before = ids(tmp_path)
     assert {early, late, copied} <= set(before)
@@ -206,7 +205,7 @@ def test_files_read_in_part_bring_nothing_back(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(mirror_module, "index_of", index_late)
     with opened(tmp_path, "two") as (_, mirror):
         is_open.set()
-    store = Store(f"sqlite:///{tmp_path / 'two.db'}", is_owner=False)
+    store = Store(f"sqlite:///{tmp_path / 'two.db'}", server="")
     assert list(store.battles.export()) == []
     store.close()
 

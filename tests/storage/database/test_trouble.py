@@ -76,7 +76,7 @@ def test_a_read_only_database_is_refused(url: str, path: Path) -> None:
     read_only = f"sqlite:///file:{path}?mode=ro&uri=true"
     with pytest.raises(StorageError, match="readonly"):
         Store(read_only)
-    reader = Store(read_only, is_owner=False, retry_s=0.1)
+    reader = Store(read_only, server="", retry_s=0.1)
     with pytest.raises(StorageError, match="readonly"):
         reader.check()
     with pytest.raises(StorageError, match="readonly"):
