@@ -163,8 +163,8 @@ class Settings(Frozen):
         show=Shown("Advanced", words="reproducible {value}", labels={
             "auto": "Auto: where that costs nothing", "on": "On", "off": "Off"}))
 
-    # One member drafts, and the others verify several tokens in one pass. `auto`: if it is measured to be faster and
-    # every model reads several ids as exactly as one.
+    # A member that would wait drafts, and the others verify several tokens in one pass. `auto`: where members share no
+    # GPU or core; `on`: there too.
     speculation: Speculation = _setting("auto", show=Shown(
         option="One member drafts and the others verify several tokens per pass; the text stays the same."))
     # What an answer may consist of; it acts on the combined distribution, before the other settings of sampling.

@@ -128,6 +128,13 @@ class FakeModel(RandomModel):
         self.is_closed = True
 
 
+class Parrot(FakeModel):
+    """Says a sentence again and again, whatever it reads."""
+
+    def _logits_V(self, ids: list[int]) -> torch.Tensor:
+        return super()._logits_V(ids[-2:])
+
+
 class FixedModel(RandomModel):
     """Gives after every text the same probabilities of tokens that the vocabulary has; b"" = END. They sum to 1."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections import defaultdict
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import ExitStack, closing
 from functools import partial
@@ -30,7 +29,7 @@ from gac_app.decoding.scoring import (
     bits_per_byte,
     score_ids,
 )
-from gac_app.decoding.speculation import DraftCosts, Speculator, when_to_draft
+from gac_app.decoding.speculation import Speculator, drafts_tokens
 from gac_app.decoding.tokenizer import document_start
 from gac_app.decoding.trace import Event
 from gac_app.errors import Phrase, RequestError
@@ -55,7 +54,6 @@ class Ensemble(Requests):
     def __init__(self, members: Sequence[Member], config: Config, *, devices_disjoint: bool = True) -> None:
         super().__init__(members, config)
         self.devices_disjoint = devices_disjoint
-        self._draft_costs = defaultdict[tuple[str, ...], DraftCosts](DraftCosts)
         self._read_texts = SingleFlightCache()
 
     @property
@@ -134,10 +132,8 @@ class Ensemble(Requests):
                 opened.callback(contexts[-1].close)
             opened.pop_all()
         stop_strings = tuple(dict.fromkeys((*settings.stop, *request.chat_stop_strings)))
-        when = when_to_draft(members, settings, devices_disjoint=self.devices_disjoint, is_reproducible=is_fixed)
-        how = (settings.mode, settings.gate_rule, settings.alignment, settings.combine)
-        costs = self._draft_costs[(*how, *(member.name for member in members))]
-        speculator = Speculator(contexts, rules, when, costs)
+        is_drafting = drafts_tokens(members, settings, devices_disjoint=self.devices_disjoint)
+        speculator = Speculator(contexts, rules, is_drafting=is_drafting)
         is_reproducible = is_fixed and all(member.model.can_be_reproducible for member in members)
         return DecodingSession(contexts, rules, speculator, stop_strings, branch, is_reproducible)
 
@@ -256,11 +252,8 @@ class Ensemble(Requests):
         return rules
 
     def _with_policy(self, settings: Settings) -> Settings:
-        """Where members share a GPU or a core, none of them is idle while another computes. Drafts in turn, where they
-        are asked for, need a lazy gate.
-        """
-        is_lazy = not self.devices_disjoint or settings.speculation == "on"
-        is_changed = is_lazy and settings.gate_policy == "auto"
+        """Where members share a GPU or a core, none of them is idle while another computes."""
+        is_changed = not self.devices_disjoint and settings.gate_policy == "auto"
         return settings.model_copy(update={"gate_policy": "lazy"}) if is_changed else settings
 
 

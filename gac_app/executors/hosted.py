@@ -35,7 +35,6 @@ _SAID = (
     "bytes_per_id",
     "chunk_size",
     "max_batched_ids",
-    "is_chunk_consistent",
     "is_chunk_invariant",
     "is_batch_invariant",
 )

@@ -64,7 +64,6 @@ class Model(ABC):
     bytes_per_id: int = 0  # of the KV cache; 0 = unknown
     chunk_size: int = 512  # ids of one prefill chunk; steps of other sequences come between chunks
     max_batched_ids: int = 1_000_000  # the most uncomputed ids of a sequence that is batched with others
-    is_chunk_consistent: bool = False  # several ids in one forward pass equal one by one, to float32 rounding
     is_chunk_invariant: bool = False  # ... to the last bit
     is_batch_invariant: bool = False  # logits are equal, to the last bit, whatever else is in the batch
     can_be_reproducible: bool = True  # fixed chunks make up for what is not invariant

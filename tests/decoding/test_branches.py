@@ -14,7 +14,7 @@ from gac_app.decoding.loop.session import Branch
 from gac_app.decoding.member import InlineMember
 from gac_app.decoding.trace.events import FinishedEvent, FinishReason, StepTrace
 from gac_app.decoding.trace.serialise import step_from_json, step_to_json
-from tests.decoding.answers import EVERY_STEP, LETTERS, decoded, facts
+from tests.decoding.answers import LETTERS, decoded, facts
 from tests.decoding.conftest import make
 from tests.decoding.toy import toy_ensemble, toys
 from tests.fakes import FakeModel, FixedModel, ensemble_of
@@ -139,18 +139,3 @@ def test_speed_is_of_tokens_decoded_by_hand() -> None:
     end = FinishedEvent(FinishReason.LENGTH, "", 20, 0, ttft_s=1.0, seconds=4.0, members={}, num_replayed=13)
     assert (end.num_decoded, end.tokens_per_s) == (7, 2.0)
     assert replace(end, num_replayed=20).tokens_per_s == 0
-
-
-def test_replayed_steps_say_nothing_about_the_pace() -> None:
-    ensemble = make(1, 2)
-    how = {"speculation": "on", "alignment": "paper", "temperature": 1.0}
-    steps, _ = decoded(ensemble, **how)
-    settings = ensemble.config.settings_from({**EVERY_STEP, **how})
-    session = ensemble.session("ab é", settings, raw=True, branch=Branch(tuple(steps[:20])))
-    costs = session._speculator._costs
-    noted = costs.plain.num + costs.drafted.num
-    events = session.events()
-    for _ in range(20):
-        next(events)
-    assert costs.plain.num + costs.drafted.num == noted
-    events.close()

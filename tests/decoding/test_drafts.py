@@ -8,8 +8,6 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
-from functools import partial
-from pathlib import Path
 from random import Random
 from typing import Any
 from unittest.mock import patch
@@ -21,9 +19,8 @@ from hypothesis import strategies as st
 
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.member import InlineMember
-from gac_app.decoding.rules import CombineRule, combine_rules
-from gac_app.decoding.speculation import DraftCosts, speculator, when_to_draft
-from gac_app.decoding.trace.events import StepTrace, TokenEvent
+from gac_app.decoding.speculation import draft_costs, drafts_tokens, speculator
+from gac_app.decoding.trace.events import StepTrace
 from gac_app.models.base import Model
 from gac_app.models.pass_costs import PassCosts
 from gac_app.models.sequence import ForwardRequest
@@ -31,13 +28,11 @@ from gac_app.settings import Settings
 from tests.decoding.answers import EVERY_STEP, LETTERS, decoded, facts, twins
 from tests.decoding.conftest import make
 from tests.decoding.toy import model_of, toy_ensemble, toys
-from tests.fakes import WAIT_S, FakeModel, Fault, ensemble_of
-from tests.models import tiny
-from tests.models.conftest import load_directory
+from tests.fakes import WAIT_S, FakeModel, Fault, Parrot, ensemble_of
 
 LED = range(len("ab é") + 1, len("ab é") + 23)
 EAGER: dict[str, Any] = {"mode": "gate", "threshold": 0.5, "gate_policy": "eager", "max_new_tokens": 24}
-IN_TURN: dict[str, Any] = {"speculation": "on", "max_new_tokens": 20}
+ON: dict[str, Any] = {"speculation": "on", "max_new_tokens": 20}
 
 
 @pytest.fixture(autouse=True)
@@ -102,11 +97,9 @@ def test_every_step_is_what_it_is_without(
     model_of(ensemble, f"m{seed % num}").fault = marker and Fault("raise", marker=marker)
     with ExitStack() as patched:
         for place, name, value in (
-            (speculator, "_MUCH_FASTER", 0.0),
-            (speculator, "pays", lambda *_: draws.random() < 0.8),
+            (speculator, "_MUCH_FASTER", 1e-9),
+            (draft_costs, "pays", lambda *_: draws.random() < 0.8),
             (PassCosts, "seconds", lambda *_: draws.random()),
-            (DraftCosts, "is_measured", True),
-            (DraftCosts, "is_worth_drafting", lambda _: draws.random() < 0.8),
             (InlineMember, "is_free_for", lambda *_: draws.random() < 0.7),
         ):
             patched.enter_context(patch.object(place, name, value))
@@ -115,7 +108,7 @@ def test_every_step_is_what_it_is_without(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", [EVERY_STEP, IN_TURN, EAGER], ids=["step", "turn", "eager"])
+@pytest.mark.parametrize("how", [EVERY_STEP, ON, EAGER], ids=["step", "on", "eager"])
 @pytest.mark.parametrize("delays_ms", [(0, 1, 2), (5, 12, 12)], ids=str)  # ahead in time, and reading as a step begins
 def test_so_it_is_in_threads_and_beside_others(delays_ms: tuple[int, ...], how: dict[str, Any]) -> None:
     models = [FakeModel(name=name, seed=i, delay_s=delays_ms[i] / 1000) for i, name in enumerate("abc")]
@@ -133,57 +126,27 @@ def test_so_it_is_in_threads_and_beside_others(delays_ms: tuple[int, ...], how: 
     assert [model.num_held for model in models] == [0, 0, 0]
 
 
-class NeedsThree(CombineRule):
-    def __call__(self, probs_MU: torch.Tensor, weights_M: torch.Tensor) -> torch.Tensor:
-        first, second, third = probs_MU
-        return first + second + third
-
-
-@pytest.mark.parametrize("alignment", ["paper", "prefix"])
-def test_a_rule_that_fails_on_a_draft_ends_no_answer(alignment: str) -> None:
-    """Only some members' distributions are known where a draft is lengthened."""
-    combine_rules.register("needs-three", "Three", "Fails on fewer members.")(NeedsThree)
-    try:
-        assert_same(make(1, 2, 3), combine="needs-three", alignment=alignment, **IN_TURN)
-    finally:
-        del combine_rules["needs-three"]
-
-
 # --- when
 
 
 @pytest.mark.parametrize(
-    ("how", "is_invariant", "is_consistent", "is_apart", "expected"),
+    ("how", "apart", "shared"),
     [
-        ({}, True, True, True, "overlapped"),
-        ({}, False, False, True, "overlapped"),
-        ({}, False, True, True, "in turn"),
-        ({}, True, True, False, "in turn"),
-        ({}, False, False, False, "never"),
-        ({"alignment": "paper"}, False, True, True, "in turn"),
-        ({"alignment": "paper"}, False, False, True, "never"),
-        ({"alignment": "paper", "speculation": "on"}, False, False, True, "in turn"),
-        ({"speculation": "off"}, True, True, True, "never"),
-        (EAGER, True, True, True, "overlapped"),
-        ({**EAGER, "speculation": "on"}, True, True, True, "never"),
-        ({**EAGER, "gate_policy": "lazy"}, True, True, True, "in turn"),
-        ({**EAGER, "gate_policy": "lazy"}, False, False, True, "never"),
+        ({}, True, False),
+        ({"speculation": "on"}, True, True),
+        ({"speculation": "off"}, False, False),
+        ({"alignment": "paper", "speculation": "on"}, False, False),
+        (EAGER, True, False),
+        ({**EAGER, "gate_policy": "lazy", "speculation": "on"}, False, False),
     ],
 )
-def test_drafts_are_made_where_the_text_stays_the_same(
-    how: dict[str, Any], is_invariant: bool, is_consistent: bool, is_apart: bool, expected: str
-) -> None:
-    """One member that reads several ids otherwise forbids drafts."""
+def test_drafts_are_made_where_a_member_is_idle(how: dict[str, Any], apart: bool, shared: bool) -> None:
     members, settings = list(make(1, 2).members.values()), Settings(**{**EVERY_STEP, **how})
-    when = partial(when_to_draft, settings=settings, devices_disjoint=is_apart)
-    consistent = patch.object(members[0].model, "is_chunk_consistent", is_consistent)
-    with patch.multiple(Model, is_chunk_invariant=is_invariant, is_chunk_consistent=True), consistent:
-        found, fixed = (when(members, is_reproducible=is_fixed) for is_fixed in (False, True))
-        alone = when(members[:1], is_reproducible=False)
-        views = when([members[0]] * 2, is_reproducible=False)
-    assert (found, alone) == (expected, "never")
-    assert fixed != "in turn" or is_invariant, "in turn, passes of several ids would show"
-    assert views != "in turn" or "speculation" in how, "of one model, no draft costs less than what it saves"
+    assert [drafts_tokens(members, settings, devices_disjoint=is_apart) for is_apart in (True, False)] == [
+        apart,
+        shared,
+    ]
+    assert not drafts_tokens(members[:1], settings, devices_disjoint=True), "nobody verifies"
 
 
 @pytest.mark.parametrize("how", [{"max_new_tokens": 1}, {}], ids=["one token", "no faster"])
@@ -265,107 +228,19 @@ def test_whoever_reads_along_drafts_for_a_slower_gate(threshold: float, policy: 
     assert finished.members["a"].num_forwards <= 0.7 * len(steps)
 
 
-# --- in turn: what it saves
-
-
-def alike(*seeds: int) -> Ensemble:
-    models = [FakeModel(name, seed) for name, seed in zip("abc", seeds, strict=False)]
-    return ensemble_of(models, member=InlineMember)
-
-
-@pytest.mark.parametrize("alignment", ["paper", "prefix"])
-def test_passes_are_saved_where_members_agree(alignment: str) -> None:
-    """The second answer starts from what the first has learnt. Each id of the answer is read for a step."""
-    ensemble, how = alike(7, 7, 7), {**IN_TURN, "alignment": alignment}
-    decoded(ensemble, **how)
-    steps = assert_same(ensemble, **how)
-    _, end = decoded(ensemble, **how)
-    assert sum(step.is_drafted for step in steps) > 12
-    assert min(usage.num_forwards for usage in end.members.values()) < 0.7 * len(steps)
-    assert max(usage.num_forwards for usage in end.members.values()) <= len(steps) + 1
-    num_read = sum(member.num_read for step in steps for member in step.members if member.member == "b")
-    spelt = [ensemble.members["b"].mapping.feed(step.token_id) for step in steps[:-1]]
-    assert num_read == len(ensemble.members["b"].encode("ab é")) + sum(map(len, spelt))
-
-
-@pytest.mark.parametrize("alignment", ["paper", "prefix"])
-def test_a_gates_helpers_read_several_unsure_places_in_one_pass(alignment: str) -> None:
-    ensemble = alike(7, 7, 7)
-    how = {**IN_TURN, "mode": "gate", "threshold": 0.9, "max_new_tokens": 40, "alignment": alignment}
-    _, plain = decoded(ensemble, **{**how, "speculation": "off"})
-    assert_same(ensemble, **how)
-    _, end = decoded(ensemble, **how)
-    assert 0 < end.members["b"].num_forwards < plain.members["b"].num_forwards
-
-
-@pytest.mark.parametrize("alignment", ["paper", "prefix"])
-def test_a_step_is_plain_only_where_all_are_read_for_it(alignment: str) -> None:
-    """However often the pace changes its mind: what was read ahead for a step makes it a drafted one."""
-    minds, were_drafted = Random(3), []
-
-    def note(_: DraftCosts, seconds: float, *, is_drafting: bool) -> None:
-        were_drafted.append(is_drafting)
-
-    with patch.multiple(DraftCosts, note_step=note, is_measured=property(lambda _: minds.random() < 0.5)):
-        steps, _ = decoded(alike(7, 7, 8), **{**IN_TURN, "alignment": alignment, "max_new_tokens": 200})
-    steps = steps[-len(were_drafted) :]
-    plain = [step for step, was_drafted in zip(steps, were_drafted, strict=True) if not was_drafted]
-    assert 20 < len(plain) < len(steps) - 20
-    assert all(member.num_read for step in plain for member in step.members)
-
-
-@pytest.fixture
-def always_two() -> Iterator[None]:
-    """The first member drafts two tokens, and then the others verify."""
-    with (
-        patch.object(speculator, "pays", lambda now_s, longer_s, survival, num_settled, draft_s: num_settled < 3),
-        patch.multiple(DraftCosts, acceptance=lambda *_: 1.0, is_measured=True),
-        patch.object(PassCosts, "seconds", lambda *_: 1.0),
-    ):
-        yield
-
-
-@pytest.mark.usefixtures("always_two")
-def test_nothing_is_left_of_a_rejected_draft() -> None:
-    """A rest of it would keep the next draft from being made, and the verifying member would read single tokens."""
-    ensemble = alike(7, 8)
-    how = {**EVERY_STEP, **IN_TURN, "alignment": "paper", "max_new_tokens": 60}
-    session, num_drafted = ensemble.session("ab é", ensemble.config.settings_from(how), raw=True), 0
-    for event in session.events():
-        num_drafted += isinstance(event, TokenEvent) and event.step.is_drafted
-        left = len(session._speculator._draft)
-        assert all(len(context.draft) == left for context in session.contexts.values())
-    assert 5 < num_drafted < 50, "some are rejected"
-    verifying = ensemble.members["b"].model
-    assert isinstance(verifying, FakeModel)
-    assert min(verifying.num_read_at_once[:-3]) > 1, "a draft is in every pass, but near the end"
-
-
-@pytest.mark.usefixtures("always_two")
-def test_the_bonus_token_saves_the_drafting_member_a_pass() -> None:
-    steps, end = decoded(alike(7, 7), **{**IN_TURN, "max_new_tokens": 60})
-    assert end.members["a"].num_forwards < 0.8 * len(steps)
-
-
-def test_passes_are_timed_by_the_ids_that_they_compute() -> None:
-    """A prompt's pass, which gives logits after its last id alone, says nothing of a draft's."""
-    ensemble = alike(7, 7)
-    costs = ensemble.members["b"].model.costs
+def test_the_pass_of_a_prompt_tells_nothing_of_a_drafts() -> None:
+    """It gives logits after its last id alone."""
+    models = [FakeModel(name, 7) for name in "ab"]
+    ensemble = ensemble_of(models, member=InlineMember)
     for _ in range(2):
         decoded(ensemble, speculation="off")
-    assert [num_ids for num_ids in range(1, 9) if costs.seconds(num_ids)] == [1]
-    decoded(ensemble, **IN_TURN)
-    assert costs.seconds(2)
-    fixed = alike(7, 7)
-    for _ in range(2):
-        decoded(fixed, **IN_TURN, reproducible="on")
-    assert not fixed.members["b"].model.costs.seconds(2), "in fixed chunks these were passes over one id each"
+    assert [num_ids for num_ids in range(1, 9) if models[1].costs.seconds(num_ids)] == [1]
 
 
 # --- failures
 
 
-class FailsOnDraft(FakeModel):
+class FailsOnDraft(Parrot):
     """Breaks in every pass that would read several ids at once, once it has its prompt."""
 
     num_failed = 0
@@ -378,25 +253,12 @@ class FailsOnDraft(FakeModel):
 
 
 @pytest.mark.parametrize("failure", ["stop", "drop"])
-@pytest.mark.parametrize("alignment", ["paper", "prefix"])
-def test_a_pass_that_fails_on_a_draft_is_made_again_without_it(failure: str, alignment: str) -> None:
-    models = [FakeModel("a", seed=7), fails := FailsOnDraft("b", seed=7), FakeModel("c", seed=8)]
-    ensemble = ensemble_of(models, member=InlineMember)
-    steps = assert_same(ensemble, on_member_failure=failure, alignment=alignment, **IN_TURN)
+def test_a_pass_that_fails_on_a_draft_is_made_again_without_it(failure: str) -> None:
+    models = [Parrot("a", seed=5), fails := FailsOnDraft("b", seed=5), Parrot("c", seed=5)]
+    with (
+        closing(ensemble_of(models)) as ensemble,
+        patch.object(speculator, "best_length", lambda confidences, _: len(confidences)),
+    ):
+        steps = assert_same(ensemble, on_member_failure=failure, max_new_tokens=100)
     assert fails.num_failed
     assert all(len(step.members) == 3 for step in steps)
-
-
-@pytest.mark.usefixtures("always_two")
-def test_who_fails_without_its_draft_too_is_dropped_once() -> None:
-    models = [FakeModel("a", seed=7, fault=Fault("raise", marker=b"sentence")), FakeModel("b", seed=8)]
-    steps = assert_same(ensemble_of(models, member=InlineMember), on_member_failure="drop", **IN_TURN)
-    assert {step.dropped for step in steps} == {(), ("a",)}
-
-
-# --- transformers
-
-
-def test_only_float32_is_read_exactly_enough(tmp_path: Path) -> None:
-    folder = tiny.save_llama(tmp_path)
-    assert [load_directory(folder, dtype=dtype).is_chunk_consistent for dtype in ("auto", "bfloat16")] == [True, False]

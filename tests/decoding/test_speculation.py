@@ -14,14 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gac_app.decoding.speculation import speculator
-from gac_app.decoding.speculation.draft_costs import DraftCosts, best_length, pays
+from gac_app.decoding.speculation.draft_costs import best_length, pays
 from gac_app.decoding.speculation.lookup import PromptLookup
 from gac_app.decoding.speculation.speculator import _slowest_s
 from gac_app.models.base import Model
 from gac_app.models.pass_costs import PassCosts
 from tests.decoding.answers import decoded, facts
 from tests.decoding.conftest import make
-from tests.fakes import FakeModel, config_of, ensemble_of
+from tests.fakes import Parrot, config_of, ensemble_of
 
 
 @pytest.fixture(autouse=True)
@@ -35,9 +35,9 @@ def guess(prompt: str, answer: str = "", most: int = 7) -> str:
     """Of a text whose tokens are letters; "-" is no text."""
     lookup = PromptLookup(np.array([-1 if letter == "-" else ord(letter) for letter in prompt], dtype=np.int32))
     for letter in answer:
-        lookup.propose([], most)
+        lookup.propose(most)
         lookup.note(ord(letter))
-    return "".join(chr(token.token_id) for token in lookup.propose([], most))
+    return "".join(chr(token.token_id) for token in lookup.propose(most))
 
 
 @pytest.mark.parametrize(
@@ -68,23 +68,16 @@ def test_an_answer_of_any_length_is_looked_up(text: str) -> None:
 
 def test_acceptance_is_learnt() -> None:
     lookup = PromptLookup(np.array([1, 2, 3, 1, 2], dtype=np.int32))
-    [before] = lookup.propose([], 1)
+    [before] = lookup.propose(1)
     for token_id in range(10, 40):
-        assert not lookup.propose([before], 1), "one draft at a time; the guess is compared all the same"
+        lookup.propose(1)
         lookup.note(token_id)
         for again in (1, 2):
             lookup.note(again)
-    assert lookup.propose([], 1)[0].confidence < 0.1 < before.confidence
+    assert lookup.propose(1)[0].confidence < 0.1 < before.confidence
 
 
 HOW: list[dict[str, Any]] = [{}, {"mode": "gate", "threshold": 0.5, "gate_policy": "eager"}]
-
-
-class Parrot(FakeModel):
-    """Says a sentence again and again, whatever it reads."""
-
-    def _logits_V(self, ids: list[int]) -> Any:
-        return super()._logits_V(ids[-2:])
 
 
 @pytest.mark.parametrize("how", HOW, ids=["every step", "gate"])
@@ -117,10 +110,10 @@ def test_while_others_use_a_member_nothing_is_looked_up() -> None:
 # --- what is measured
 
 
-@pytest.mark.parametrize(("survival", "does_pay"), [(0.1, False), (0.24, False), (0.26, True), (0.99, True)])
+@pytest.mark.parametrize(("survival", "does_pay"), [(0.1, False), (0.66, False), (0.67, True), (0.99, True)])
 def test_a_longer_draft_pays_if_it_is_likely_enough(survival: float, does_pay: bool) -> None:
-    """Of 60 ms for two places, a third saves 30 ms; without it the drafting pass of 10 ms is lost."""
-    assert pays(0.06, 0.06, survival, 2.0, draft_s=0.01) is does_pay
+    """Two thirds of a token at 30 ms are 20 ms, which the longer pass takes more."""
+    assert pays(0.06, 0.08, survival, 2.0) is does_pay
 
 
 @pytest.mark.parametrize(
@@ -146,16 +139,6 @@ def test_a_text_drafts_the_length_that_pays(seconds: dict[int, float], confidenc
     assert best_length(confidences, partial(_slowest_s, contexts)) == expected
 
 
-def test_acceptance_is_learnt_by_confidence() -> None:
-    costs = DraftCosts()
-    assert costs.acceptance(0.9) > costs.acceptance(0.2)
-    for _ in range(200):
-        costs.note_draft_token(0.85, is_accepted=False)
-    assert costs.acceptance(0.9) < 0.1
-    assert costs.acceptance(0.5) == pytest.approx(0.5), "others are as they were"
-    assert 0 <= costs.acceptance(1.0) <= 1
-
-
 def test_the_fastest_pass_of_a_size_counts_once_two_are_known() -> None:
     """Other load only slows passes down."""
     costs = PassCosts()
@@ -165,22 +148,3 @@ def test_the_fastest_pass_of_a_size_counts_once_two_are_known() -> None:
         costs.note(2, seconds)
         assert costs.seconds(2) == 25
     assert costs.gain(2, 2) == 0, "nothing is known of single ids"
-
-
-@pytest.mark.parametrize(("drafted_s", "is_better", "tries"), [(0.125, True, 4), (0.25, False, 16), (0.5, False, 16)])
-def test_the_other_way_is_tried_every_128_tokens(drafted_s: float, is_better: bool, tries: int) -> None:
-    costs, ways = DraftCosts(), list[bool]()  # whether each token was drafted for
-    for _ in range(128 + 3 * (tries + 128)):
-        ways.append(costs.is_worth_drafting())
-        costs.note_step(drafted_s if ways[-1] else 0.25, is_drafting=ways[-1])
-    expected = [False] * 4 + [True] * 16 + [is_better] * 108
-    assert ways == expected + 3 * ([not is_better] * tries + [is_better] * 128)
-
-
-def test_without_a_gate_the_fastest_member_drafts() -> None:
-    ensemble = make(1, 2, 3)
-    session = ensemble.session("the", ensemble.config.settings_from({"mode": "every-step"}), raw=True)
-    for name, seconds in {"m1": 2.0, "m2": 1.0}.items():
-        for _ in range(2):
-            session.contexts[name].member.model.costs.note(1, seconds)
-    assert session._speculator._drafting.name == "m2", "and nothing is known of the third"

@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from gac_app.decoding.alignment import Boundary, Covers
 from gac_app.decoding.contexts.fed_text import FedText
 from gac_app.decoding.contexts.sequence_reads import IdsN, SequenceReads
-from gac_app.decoding.distribution import MemberStep, ReadResult, TokenDistribution
+from gac_app.decoding.distribution import MemberStep, ReadResult
 from gac_app.decoding.member import Member
 from gac_app.decoding.trace import MemberUsage
 from gac_app.models.sequence import KVSequence
@@ -42,10 +42,7 @@ class MemberContext:
     Attributes:
         text: what was fed; see `FedText`.
         draft: union tokens that may follow.
-        num_wanted: how many places of the draft `ask` is to make known. A pass reads the whole draft.
     """
-
-    num_wanted = 1
 
     def __init__(
         self,
@@ -161,21 +158,10 @@ class MemberContext:
     # --- what is known, and what is to be read
 
     @property
-    def is_known(self) -> bool:
-        """Whether the next step needs no pass of this member."""
-        places, unread = self._known()
-        return len(places) > 1 or not unread
-
-    @property
     def num_uncomputed(self) -> int:
-        """Ids to read, drafted ones included, of a member that `is_known` denies."""
+        """Ids to read, drafted ones included, of a member whose next step needs a pass."""
         ids, num_unread = self._needed()
         return max(num_unread, len(self.reads.sequence.prompt) + len(ids) - len(self.reads.sequence.ids))
-
-    def distribution_at(self, place: int) -> TokenDistribution | None:
-        """The member's distribution at a place of the draft, or an estimate of it; None if it is not read yet."""
-        places, unread = self._known()
-        return places[place].distribution().estimate if place < len(places) - bool(unread) else None
 
     def has_room_for(self, token_id: int) -> bool:
         """Whether the context can hold one more draft token, wherever the member's tokens end."""
@@ -221,10 +207,10 @@ class MemberContext:
 
     def _needed(self) -> tuple[IdsN, int]:
         """What a pass should read: the ids after the prompt, and how many distributions at their end are unknown; none
-        if `num_wanted` places are known.
+        if the next step needs no pass.
         """
         places, unread = self._known()
-        if len(places) - bool(unread) >= min(self.num_wanted, len(self.draft) + 1):
+        if len(places) > bool(unread):
             return (), 0
         boundary = unread[-1] if unread else places[-1].likeliest
         ids: IdsN = ()

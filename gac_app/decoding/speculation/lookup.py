@@ -8,8 +8,6 @@ Shape suffix: `N` tokens so far.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from gac_app.decoding.speculation.draft_costs import Rate
@@ -45,10 +43,9 @@ class PromptLookup(Proposer):
         self._num += 1
         self._guess = []
 
-    def propose(self, draft: Sequence[DraftToken], most: int) -> list[DraftToken]:
-        """Nothing while there is a draft; the guess is made anyway, so that its acceptance is learnt."""
+    def propose(self, most: int) -> list[DraftToken]:
         self._guess = self._guessed(most) if most > 0 else []
-        return [] if draft else [DraftToken(own, (), self._acceptance(at)) for at, own in enumerate(self._guess)]
+        return [DraftToken(own, (), self._acceptance(at)) for at, own in enumerate(self._guess)]
 
     def _guessed(self, most: int) -> list[int]:
         tokens_N = self._tokens[: self._num]

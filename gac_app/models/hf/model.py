@@ -33,7 +33,6 @@ class TransformersModel(TokenizedModel):
     def __init__(self, name: str, model: Any, tokenizer: Any, **options: Any) -> None:
         _refuse_running_state(name, model)
         super().__init__(name, model, tokenizer, **options)
-        self.is_chunk_consistent = model.dtype == torch.float32
         self._model = model
         self.take_threads()
         self._passes = passes_for(name, model)
