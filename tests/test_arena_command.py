@@ -108,7 +108,7 @@ def test_a_battle_by_reference_says_all_of_question_and_answers() -> None:
 
 def test_play_stores_reference_votes_once_apart(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beside a server: it is none, whose runs would be marked as its own."""
-    monkeypatch.setattr("gac_app.storage.store.Heartbeat", lambda _: pytest.fail("it is no server"))
+    monkeypatch.setattr("gac_app.storage.servers.started", lambda *_: pytest.fail("it is no server"))
     data = tmp_path / "data.jsonl"
     questions = [{"id": f"q{n}", "question": f"{n}?", "answers": ["x"]} for n in range(3)]
     data.write_text("".join(json.dumps(question) + "\n" for question in questions))

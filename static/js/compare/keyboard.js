@@ -44,15 +44,14 @@ function refuse(event) {
   event.stopPropagation();
 }
 
-/** Enter while a run goes on ends it and asks anew; Gradio, with the first still pending, would ignore it, as it ignores
- * Enter with Ctrl or Cmd.
+/** Enter asks, and ends a run that goes on. Gradio ignores Enter with Ctrl or Cmd, and while its event of a stopped run is
+ * pending: the button is clicked until it takes it.
  */
 export function listenToEnter(board) {
   document.addEventListener("keydown", async (event) => {
     if (!board.root.isConnected || event.key !== "Enter" || event.shiftKey || event.isComposing) return;
     if (!event.target.matches?.("#gac-prompt textarea") || !event.target.value.trim() || board.isBusy) return;
     if (board.awaited.hold()) return refuse(event);
-    if (!board.isLive && !event.ctrlKey && !event.metaKey) return board.expect(QUESTION);
     refuse(event);
     await board.clear();
     board.expect(QUESTION);
