@@ -22,9 +22,9 @@ from gac_app.loading import load_ensemble, load_models, planned, unite
 from gac_app.services.battles.arena import ArenaService
 from gac_app.services.lab.lab import Lab
 from gac_app.services.members import Members, MemberState
+from gac_app.services.mirror.dataset import Dataset
 from gac_app.services.mirror.exports import Exports
 from gac_app.services.mirror.mirror import Mirror
-from gac_app.services.mirror.places import DatasetPlace, Place
 from gac_app.services.runs.runs import RunService
 from gac_app.storage import Store
 
@@ -88,10 +88,7 @@ def connect(
     Raises:
         ConfigError: the lab's questions cannot be used.
     """
-    mirror = Mirror(store, _mirror_place(config)) if config.mirror.is_on else None
-    if mirror:
-        mirror.start()
-    runs = RunService(config, store, versions, members=members, mirror=mirror)
+    runs = RunService(config, store, versions, members=members, mirror=_mirror_of(config, store))
     lab = None
     if has_lab and config.lab.is_open:
         lab = Lab(config, evaluation_dir(config), partial(_for_a_study, runs.members), store)
@@ -100,10 +97,14 @@ def connect(
     return Services(runs, lab, arena, Exports(store))
 
 
-def _mirror_place(config: Config) -> Place:
-    if config.mirror.folder:
-        return Place(config.mirror.folder)
-    return DatasetPlace(config.mirror.dataset, mirror_dir(config), config.mirror.every_minutes)
+def _mirror_of(config: Config, store: Store) -> Mirror | None:
+    wanted = config.mirror
+    if wanted.folder:
+        return Mirror(store, wanted.folder)
+    if not wanted.dataset:
+        return None
+    folder = mirror_dir(config)
+    return Mirror(store, folder, Dataset(wanted.dataset, folder, wanted.every_minutes))
 
 
 def _for_a_study(members: Members) -> tuple[Ensemble, Callable[[], None]]:

@@ -41,6 +41,7 @@ class ServerConfig(Frozen):
     visitors_per_client: int = Field(64, ge=1, le=10_000)
     max_connections: int = Field(1000, ge=10, le=100_000)
     # Sites that may show the page in a frame, such as "https://huggingface.co"; on a Space, Hugging Face's.
+    forgets: bool = False  # the page says that histories end when the server restarts, unless there is a `database_url`
     framed_by: tuple[Annotated[str, Field(pattern=r"^https?://[\w.*:\[\]-]+$")], ...] = ()
     sharing: bool | None = None  # links by which anybody may read a run; None = see `Config.is_sharing`
 

@@ -98,6 +98,8 @@ def space_defaults(environ: Mapping[str, str], disk: Path = SPACE_DISK) -> dict[
     defaults: dict[str, Any] = {"public": True, "server": {"trusted_hosts": hosts, "framed_by": SPACE_FRAMES}}
     if disk.is_dir() and os.access(disk, os.W_OK):
         defaults |= {"database_url": f"sqlite:///{disk / 'gac.sqlite3'}", "cache_dir": disk / "cache"}
+    else:
+        defaults["server"]["forgets"] = True
     return defaults
 
 

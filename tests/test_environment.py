@@ -67,11 +67,14 @@ def test_a_space_with_a_domain_of_its_own_has_several_names() -> None:
 def test_a_space_keeps_what_it_has_on_its_disk_if_there_is_one(tmp_path: Path) -> None:
     environ = {"SPACE_ID": "me/gac"}
     disk = tmp_path / "data"
-    assert "database_url" not in environment.space_defaults(environ, disk)
+    found = environment.space_defaults(environ, disk)
+    assert "database_url" not in found
+    assert found["server"]["forgets"], "the page says so"
     disk.mkdir()
     found = environment.space_defaults(environ, disk)
     assert found["database_url"] == f"sqlite:///{disk}/gac.sqlite3"
     assert found["cache_dir"] == disk / "cache"
+    assert "forgets" not in found["server"]
     assert environment.space_defaults({}, disk) == {}
 
 

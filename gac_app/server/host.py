@@ -175,7 +175,7 @@ def _options(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         if page:
             admission.page = GradioPage(page, app)  # before the first request
-        service.read_mirror()
+        service.start_mirror()
         async with admission.sweeping():
             yield
         await run_in_threadpool(service.close)

@@ -2,7 +2,6 @@
 
 from gac_app.storage.battles.changes import ANSWERED, CONTINUING
 from gac_app.storage.battles.records import CastVote, Kind, NewBattle, NewJudgement, StoredBattle
-from gac_app.storage.database.database import DeletedIds
 from gac_app.storage.database.schema import current_revision, upgrade
 from gac_app.storage.database.worker import Worker
 from gac_app.storage.runs.history import SORTS
@@ -36,7 +35,6 @@ __all__ = [
     "AnswerRecord",
     "CastVote",
     "ConversationSummary",
-    "DeletedIds",
     "HistoryFilter",
     "Kind",
     "LazySequence",

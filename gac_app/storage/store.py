@@ -16,7 +16,7 @@ from gac_app.storage.battles import queries as battle_queries
 from gac_app.storage.battles.records import StoredBattle
 from gac_app.storage.battles.store import BattleStore
 from gac_app.storage.database import visitors
-from gac_app.storage.database.database import Database, DeletedIds, deletes, reads, when_written, writes
+from gac_app.storage.database.database import Database, deletes, reads, when_written, writes
 from gac_app.storage.database.engine import scrub_if_idle, storage_errors
 from gac_app.storage.runs import changes, history, queries
 from gac_app.storage.runs.imports import import_run
@@ -42,7 +42,7 @@ def _undo_vote(session: Session, visitor_key: str, run_id: str) -> None:
 def _delete_battle(session: Session, visitor_key: str, battle_id: str) -> None:
     """As `delete_run`."""
     battle_changes.remove(session, visitor_key, battle_id)
-    _tell_deleted(session, DeletedIds((), (battle_id,)))
+    _tell_deleted(session, [battle_id])
 
 
 def _delete_run(session: Session, visitor_key: str, run_id: str) -> None:
@@ -50,7 +50,7 @@ def _delete_run(session: Session, visitor_key: str, run_id: str) -> None:
     battle_ids = battle_queries.ids_of_run(session, run_id)
     changes.delete_run(session, visitor_key, run_id)
     battle_changes.remove_all(session, battle_ids)
-    _tell_deleted(session, DeletedIds((run_id,), battle_ids))
+    _tell_deleted(session, [run_id, *battle_ids])
 
 
 def _delete_visitor(session: Session, visitor_key: str) -> None:
@@ -59,11 +59,11 @@ def _delete_visitor(session: Session, visitor_key: str) -> None:
     run_ids = changes.destroy_runs(session, visitor_key)
     battle_ids = battle_queries.ids_of_visitor(session, visitor_key)
     visitors.delete_visitor(session, visitor_key)
-    _tell_deleted(session, DeletedIds(run_ids, battle_ids))
+    _tell_deleted(session, [*run_ids, *battle_ids])
 
 
-def _tell_deleted(session: Session, ids: DeletedIds) -> None:
-    bury(session, (*ids.run_ids, *ids.battle_ids))
+def _tell_deleted(session: Session, ids: Sequence[str]) -> None:
+    bury(session, ids)
     when_written(session, lambda observer: observer.deleted(ids))
 
 
@@ -136,12 +136,6 @@ class Store(Database):
     def export(self) -> Iterator[dict[str, Any]]:
         """All runs of all visitors, oldest first, one JSON-able object each. Visitors have pseudonyms."""
         return queries.export(self.engine)
-
-    def agreed_runs(self) -> Iterator[dict[str, Any]]:
-        """The runs that have ended and whose visitors agree that they are handed on, oldest first: of what `export`
-        tells, the id, the end and the time of the vote.
-        """
-        return queries.agreed_runs(self.engine)
 
     # --- conversations
 

@@ -39,6 +39,7 @@ def history_functions(service: RunService) -> list[PageFunction]:
             "conversations": [_conversation(item) for item in found[:PAGE_SIZE]],
             "has_more": len(found) > PAGE_SIZE,
             "members": list(service.config.member_names),
+            "forgets": service.config.server.forgets and not service.config.database_url,
         }
 
     def name_conversation(fields: Fields) -> None:

@@ -8,19 +8,18 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page
 
-from gac_app.services.visitors import owner_of
-from tests.browser.conftest import Opener, Site, Watched, click, refused, served, to_tab
+from tests.browser.conftest import Opener, Site, Watched, click, served, to_tab
 from tests.browser.test_arena import BOX, to_arena
 from tests.browser.test_axe import all_findings, findings, with_axe
 from tests.databases import sql
 from tests.server.fake_provider import SECRET, Provider, offering_sign_in, provided
 from tests.services.house import until
-from tests.ui.planted import Planted, planted_arena
+from tests.ui.planted import planted_arena
 
 pytestmark = pytest.mark.browser
 
 MENU, ACT = ".gac-account summary", ".gac-account button"
-UNDER_PROMPT, IN_ARENA = "#gac-consent input", ".gac-arena-consent input"
+CONSENT = ".gac-arena-consent input"
 
 
 @pytest.fixture
@@ -69,15 +68,18 @@ def test_a_visitor_signs_in_and_out(offered: tuple[Site, Provider], open_page: O
         assert box["x"] >= 0
         assert box["x"] + box["width"] <= width
     page.keyboard.press("Escape")
+    to_arena(page)
+    page.check(CONSENT)
 
     provider.is_refusing = True
     act(page, "Sign in")
     page.wait_for_selector(".gac-account-note:has-text('did not work')")
     assert "sign-in" not in page.url
     provider.is_refusing = False
-    page.check(UNDER_PROMPT)
     act(page, "lovelace")
-    assert not page.is_checked(UNDER_PROMPT), "the account has not been asked"
+    to_arena(page)
+    assert not page.is_checked(CONSENT), "the account has not been asked"
+    to_tab(page, "Compare", then="#gac-prompt textarea")
     watched.ask("Signed in")
     page.reload()
     page.wait_for_selector(f"{MENU}:has-text('lovelace')")
@@ -87,42 +89,28 @@ def test_a_visitor_signs_in_and_out(offered: tuple[Site, Provider], open_page: O
     leave_out(watched, provider)
 
 
-@pytest.fixture
-def mirrored(tmp_path: Path) -> Iterator[tuple[Planted, Site]]:
+def test_consent_is_asked_for_kept_and_taken_back(open_page: Opener, tmp_path: Path) -> None:
     planted = planted_arena(tmp_path, is_mirrored=True)
     with served(planted.runs, None, planted.arena) as site:
-        yield planted, site
-
-
-def test_it_is_asked_for_kept_and_taken_back(mirrored: tuple[Planted, Site], open_page: Opener, tmp_path: Path) -> None:
-    planted, site = mirrored
-    page = (watched := open_page(site)).page
-    owner = owner_of(page.evaluate("import('gac').then(({ modules }) => modules['page/browser'].visitorKey())"))
-    page.wait_for_selector("p.loading", state="detached")
-    with_axe(watched)
-    for width in watched.at_widths(1280, 390):
-        assert findings(watched) == [], width
-    assert not page.is_checked(UNDER_PROMPT)
-    assert "without my name" in page.inner_text("#gac-consent")
-    other = page.context.new_page()
-    other.goto(site.url)
-    other.wait_for_selector("#gac-board [data-started]", state="attached")
-    page.check(UNDER_PROMPT)
-    until(lambda: planted.runs.consents.has(owner), "for consent")
-    until(lambda: other.is_checked(UNDER_PROMPT), "for the box in another tab")
-    to_arena(page)
-    assert page.is_checked(IN_ARENA)
-    assert "publishes them without my name" in page.inner_text(".gac-arena-consent")
-    with refused(page, "set_consent"):
+        page = (watched := open_page(site)).page
+        to_arena(page)
+        with_axe(watched)
+        for width in watched.at_widths(1280, 390):
+            assert findings(watched) == [], width
+        assert not page.is_checked(CONSENT)
+        assert "publishes them without my name" in page.inner_text(".gac-arena-consent")
+        other = page.context.new_page()
+        other.goto(site.url)
+        to_arena(other)
+        page.check(CONSENT)
+        until(lambda: other.is_checked(CONSENT), "for the box in another tab")
         page.reload()
-    page.wait_for_selector(UNDER_PROMPT, state="attached")  # the Arena opens again
-    until(lambda: page.is_checked(UNDER_PROMPT), "for what the browser keeps")
-    to_arena(page)
-    page.uncheck(IN_ARENA)
-    until(lambda: not planted.runs.consents.has(owner), "for consent to be taken back")
-    page.fill(BOX, "Where is Paris?")
-    page.press(BOX, "Enter")
-    page.wait_for_selector(".gac-arena-asked:text-is('Where is Paris?')")
-    consents = "SELECT has_consent FROM battle"
-    until(lambda: sql(tmp_path / "runs.sqlite3", consents), "for the battle")
-    assert sql(tmp_path / "runs.sqlite3", consents) == [(0,)]
+        page.wait_for_selector(CONSENT, state="attached")  # the Arena opens again
+        until(lambda: page.is_checked(CONSENT), "for what the browser keeps")
+        page.uncheck(CONSENT)
+        page.fill(BOX, "Where is Paris?")
+        page.press(BOX, "Enter")
+        page.wait_for_selector(".gac-arena-asked:text-is('Where is Paris?')")
+        consents = "SELECT has_consent FROM battle"
+        until(lambda: sql(tmp_path / "runs.sqlite3", consents), "for the battle")
+        assert sql(tmp_path / "runs.sqlite3", consents) == [(0,)]

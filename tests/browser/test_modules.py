@@ -183,22 +183,6 @@ SPOKEN = """async (address) => {
   return [...told, seen.textContent];
 }"""
 
-CONSENT = """async (address) => {
-  const { forgetConsent, start } = await import(`${address}/page/consent.js`), told = [], replies = [];
-  const { keptText } = await import(`${address}/page/browser.js`), box = document.createElement("input");
-  const server = { set_consent: () => new Promise((reply) => replies.push(reply)) };
-  start({ element: { querySelector: () => Object.assign(box, { type: "checkbox" }) }, server });
-  for (const leaves of [false, true]) {
-    box.checked = true;
-    box.dispatchEvent(new Event("change"));
-    if (leaves) forgetConsent();
-    replies.pop()({});
-    await new Promise((resolve) => setTimeout(resolve, 1));
-    told.push(keptText("gac.consent-published"));
-  }
-  return told;
-}"""
-
 
 def test_modules_do_alone_what_they_are_for(serve: Server, open_page: Opener) -> None:
     """Each loads by itself; without a clipboard, as over plain HTTP, a selection is copied; a plot that left the page
@@ -228,7 +212,6 @@ def test_modules_do_alone_what_they_are_for(serve: Server, open_page: Opener) ->
     assert page.page.evaluate(FOCUSED, address) == 0, "who waits in an answer for its first word stands on it"
     assert page.page.evaluate(SPOKEN, address) == [0, 1, 1, 1, 11, "Writing · 11 s"], "numbers each ten seconds"
     assert page.page.evaluate(WEIGHTS, address) == told, "the defaults stay what they are"
-    assert page.page.evaluate(CONSENT, address) == ["true", "false"], "a late reply ticks no other visitor's box"
     days = ["2026-03-28T23", "2026-03-29T22", "2026-10-25T23"]
     assert page.page.evaluate(DAYS, address) == ["", *(f"{day}:00:00.000Z" for day in days)]
 

@@ -36,7 +36,7 @@ class FakeService:
         if self.storage_error:
             raise StorageError(self.storage_error)
 
-    def read_mirror(self) -> None:
+    def start_mirror(self) -> None:
         """There is none."""
 
     def close(self) -> None:

@@ -66,8 +66,8 @@ class One:
     id: str
     owner: int
     word: str
-    is_published: bool
     is_battle: bool = False
+    is_published: bool = False
     before: set[str] = field(default_factory=set)
     outcome: str = ""
     is_skipped: bool = False
@@ -85,7 +85,7 @@ class One:
 class Site:
     """The host over a folder with a database and a mirror, and a page of each visitor."""
 
-    def __init__(self, folder: Path, consents: list[bool]) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder, self._open = folder, ExitStack()
         more = {"mirror": {"folder": folder / "mirror"}, "arena": {"max_per_hour": 10_000, "min_seconds": 0.0}}
         more["server"] = {"max_running": 3}  # two may have no end
@@ -99,8 +99,6 @@ class Site:
         http = httpx.Client(base_url=self._open.enter_context(served(host)), timeout=WAIT_S)
         self.http = self._open.enter_context(http)
         self.tabs = [Tab(self.http, key) for key in KEYS]
-        for tab, consent in zip(self.tabs, consents, strict=True):
-            tab.call("gac-consent", "set_consent", consents=consent)
 
     def settle(self) -> None:
         until(lambda: self.mirror.is_restored and not self.mirror.num_waiting, "for the mirror")
@@ -128,13 +126,13 @@ class Visitors(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.numbers, self.runs, self.battles = count(), list[One](), list[One]()
-        self.consents, self.kept = [False, False], list[str]()
+        self.kept = list[str]()
         self.gone = list[One]()
         self._open = ExitStack()
         folder = Path(self._open.enter_context(tempfile.TemporaryDirectory()), "first")
         folder.mkdir()
         self.pool = self._open.enter_context(ThreadPoolExecutor())
-        self.site = Site(folder, self.consents)
+        self.site = Site(folder)
 
     def teardown(self) -> None:
         try:
@@ -209,7 +207,7 @@ class Visitors(RuleBasedStateMachine):
         assert '"saved":true' in said, said[-2000:]
         found = re.search(r'{"run":{"id":"([0-9a-f]{32})"', said)
         assert found, said[:2000]
-        run = One(found[1], visitor, word, self.consents[visitor])
+        run = One(found[1], visitor, word)
         run.before = self.read_turns(visitor, run)
         self.runs.append(run)
         return run
@@ -245,7 +243,7 @@ class Visitors(RuleBasedStateMachine):
         assert begun.wait(WAIT_S)
         until(lambda: [row for row in self.listed(visitor) if word in row["prompt"]], "for its row")
         [row] = [row for row in self.listed(visitor) if word in row["prompt"]]
-        self.runs.append(One(row["id"], visitor, word, self.consents[visitor], page=page, has_no_end=True))
+        self.runs.append(One(row["id"], visitor, word, page=page, has_no_end=True))
 
     @precondition(lambda self: self.live())
     @rule(number=PICKED)
@@ -276,11 +274,6 @@ class Visitors(RuleBasedStateMachine):
         if not run.page:
             run.is_shared, run.shares_turns = is_shared, is_shared and with_turns
 
-    @rule(visitor=VISITORS, consents=st.booleans())
-    def consent(self, visitor: int, consents: bool) -> None:
-        self.site.tabs[visitor].call("gac-consent", "set_consent", consents=consents)
-        self.consents[visitor] = consents
-
     # --- battles
 
     @precondition(lambda self: not self.live())  # it waits for those of its address
@@ -291,7 +284,7 @@ class Visitors(RuleBasedStateMachine):
         found = re.search(r'"id":"([0-9a-f]{32})"', said)
         assert found, said[-2000:]
         self.site.store.flush(WAIT_S)
-        self.battles.append(One(found[1], visitor, word, consents and self.consents[visitor], is_battle=True))
+        self.battles.append(One(found[1], visitor, word, is_battle=True, is_published=consents))
 
     @precondition(lambda self: self.battles)
     @rule(number=PICKED, outcome=st.sampled_from(["left", "right", "tie", "both-bad"]), is_skipped=st.booleans())
@@ -350,8 +343,11 @@ class Visitors(RuleBasedStateMachine):
                 self.end(run)
         self.runs = [run for run in self.runs if run.id not in doomed]
         self.battles = [battle for battle in self.battles if battle not in battles]
+        words, versions = {one.word for one in runs}, {one.word for one in self.runs}
         for run in self.runs:
-            run.before -= {one.word for one in runs}
+            if others := run.before & words & versions:  # it may have read another version of that turn
+                others &= self.read_turns(run.owner, run)
+            run.before = run.before - words | others
         self.look()
 
     # --- the server ends
@@ -363,12 +359,12 @@ class Visitors(RuleBasedStateMachine):
         self.site.close()
         for run in self.live():
             run.page, run.is_unanswered = None, is_killed
-        self.site = Site(folder, self.consents)
+        self.site = Site(folder)
         self.look()
 
     @rule()
     def lose_the_database(self) -> None:
-        """What visitors agreed to publish comes back from the mirror, and nothing else."""
+        """Votes that visitors agreed to publish come back from the mirror, and nothing else."""
         for run in self.live():
             self.site.tabs[run.owner].call(BOARD, "stop_run", run=run.id)
             self.end(run)
@@ -377,24 +373,15 @@ class Visitors(RuleBasedStateMachine):
         self.site.close()
         for path in self.site.folder.glob("gac.db*"):
             path.unlink()
-        self.site = Site(self.site.folder, self.consents)
+        self.site = Site(self.site.folder)
         self.site.settle()
-        for tab, consents in zip(self.site.tabs, self.consents, strict=True):
-            tab.call("gac-consent", "set_consent", consents=consents)
-        self.runs = [run for run in self.runs if run.is_published]
+        self.runs.clear()
         self.battles = [battle for battle in self.battles if battle.is_published and battle.outcome]
-        assert self.lines() == {one.id: before[one.id] for one in (*self.runs, *self.battles)}
-        kept = {(run.owner, run.word) for run in self.runs}
-        for run in self.runs:
-            run.is_shared = run.shares_turns = False
-            run.before = {word for word in run.before if (run.owner, word) in kept}
+        assert self.lines() == {one.id: before[one.id] for one in self.battles}
 
     def lines(self) -> dict[str, dict[str, Any]]:
-        """What is exported, by its id, but for what earlier turns said."""
-        lines = list(map(json.loads, self.site.exports.lines()))
-        for line in lines:
-            for answer in line.get("answers", []):
-                del answer["messages"]
+        """What is exported, by its id."""
+        lines = map(json.loads, self.site.exports.lines())
         return {line.get("battle_id") or line["run_id"]: line for line in lines}
 
     @rule()
@@ -468,18 +455,18 @@ class Visitors(RuleBasedStateMachine):
 
     def the_mirror_has_what_is_published(self) -> None:
         self.site.settle()
+        published = [battle for battle in self.battles if battle.is_published and battle.outcome]
+        there = {one.word for one in published}
+        until(lambda: words(self.site.files()) == there, "for the erasure of what is deleted")
         lines = [json.loads(line) for line in self.site.files().splitlines() if line.strip()]
-        told = {line.get("battle_id") or line["run_id"]: line for line in lines if "deleted" not in line}
-        published = [run for run in self.over() if run.is_published]
-        published += [battle for battle in self.battles if battle.is_published and battle.outcome]
-        assert told.keys() == {one.id for one in published}
-        assert words(self.site.files()) == {one.word for one in published}
+        assert {line["battle_id"] for line in lines if "deleted" not in line} == {one.id for one in published}
 
 
 @pytest.fixture(autouse=True)
 def _nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Battles are shown at once, and no visitor asks too much."""
     show_at_once(monkeypatch)
+    monkeypatch.setattr("gac_app.services.mirror.mirror.ERASE_EVERY_S", 0.05)
     monkeypatch.setattr("gac_app.server.limits.callers.REQUESTS_BURST", 1e6)
 
 
@@ -502,7 +489,6 @@ def test_a_day_of_two_visitors() -> None:
 
 def the_day_of(day: Visitors) -> None:
     day.ask(0)
-    day.consent(0, True)
     day.ask_next(0)  # of a turn that is not published
     day.ask(1)
     day.ask_for_long(0)
@@ -544,8 +530,8 @@ def the_day_of(day: Visitors) -> None:
     day.lose_the_database()
     day.import_it_again()
     day.each_visitor_has_their_own()
+    day.ask(0)
     day.ask_next(0)
-    day.consent(0, False)
     day.delete_run(0, True)
     day.restart(False)
     day.battle(0, True)

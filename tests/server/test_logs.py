@@ -24,7 +24,7 @@ from gac_app.executors.batch_scheduler import BatchScheduler
 from gac_app.server import logs, serving
 from gac_app.server.logs import PER_MINUTE, JsonLines, QuietLog, log_ended
 from gac_app.services.members import Members, MemberState
-from gac_app.services.mirror.places import Place
+from gac_app.services.mirror.mirror import Mirror
 from gac_app.services.origin import originating
 from tests.api.site import Site, chat_body
 from tests.command_line import run_command
@@ -144,7 +144,7 @@ def test_the_host_that_serve_starts_logs_no_text_key_or_address(
             assert client.get(f"/{SECRET}", params={"q": SECRET, "key": KEY}).status_code == 404
             return str(tab.history()[0]["excerpt"])
 
-    monkeypatch.setattr(Place, "prepare", broken)
+    monkeypatch.setattr(Mirror, "_prepare", broken)
     root = logging.getLogger()
     with served_by_the_command(tmp_path, monkeypatch) as (url, services, told):
         assert root.level == logging.WARNING, "of libraries"

@@ -24,6 +24,7 @@ import yaml
 from gac_app.config import Config
 from gac_app.decoding.trace import FinishedEvent
 from gac_app.loading import load_ensemble
+from gac_app.storage import Store
 from tests.fakes import WAIT_S
 from tests.server.fake_provider import USER, Provider, provided
 from tests.server.site import ROOT, Tab, free_port, process_of
@@ -54,7 +55,15 @@ class Browser(Tab):
         assert modules, self.page.text[:2000]
         assert self.http.get(f"/{modules[1]}").is_success
         super().open()
-        self.call("gac-consent", "set_consent", consents=False)  # which gives back what the mirror has of the visitor
+
+    def vote(self, *, consents: bool) -> str:
+        """The id of a battle that is voted on."""
+        said = self.event("gac-arena", "start", prompt="Name three colours", again="", consents=consents)
+        found = re.search(r'"id":"([0-9a-f]{32})"', said.replace("\\", ""))
+        assert found, said[-2000:]
+        ballot = self.call("gac-arena", "look_battle", battle=found[1])["state"]["ballot"]
+        self.call("gac-arena", "vote_battle", battle=found[1], outcome="left", ballot=ballot)
+        return found[1]
 
 
 class Space:
@@ -117,30 +126,27 @@ def check_doors(browser: Browser) -> None:
 
 
 def answers_and_keeps(space: Space, browser: Browser) -> str:
-    """The id of a run that is voted on and mirrored. Nothing was mirrored before."""
+    """The id of a battle that is voted on and mirrored. Nothing was mirrored before."""
     browser.run("Not to be published")
     assert [one["status"] for one in browser.history()] == ["finished"]
     assert space.mirrored() == []
-    browser.call("gac-consent", "set_consent", consents=True)
-    browser.run("Name three colours")
-    run, private = browser.history()
-    assert private["status"] == run["status"] == "finished"
-    vote(space, browser, run["id"])
-    assert {line["run_id"] for line in space.mirrored()} == {run["id"]}
-    return str(run["id"])
+    return published(space, browser)
 
 
-def vote(space: Space, browser: Browser, run: str) -> None:
-    """Vote for the ensemble, and wait until the mirror has it."""
-    browser.call("gac-board", "vote_run", run=run, outcome="ensemble")
-    until(lambda: any(line.get("vote") and line["run_id"] == run for line in space.mirrored()), "for the vote")
+def published(space: Space, browser: Browser) -> str:
+    """As `Browser.vote`, in the mirror."""
+    battle = browser.vote(consents=True)
+    until(lambda: any(line.get("battle_id") == battle for line in space.mirrored()), "for the vote")
+    return battle
 
 
-def comes_back(space: Space, browser: Browser, run: str) -> None:
+def comes_back(space: Space, browser: Browser, battle: str) -> None:
     """To a server with an empty database."""
-    assert [(one["id"], one["outcome"]) for one in browser.history()] == [(run, "ensemble")]
+    assert browser.history() == []
+    found = browser.call("gac-arena", "own_battles")
+    assert (found["num"], [one["id"] for one in found["battles"]]) == (1, [battle])
     browser.call("gac-history", "delete_all")
-    assert run in space.mirrored()[-1]["deleted"]["runs"]
+    assert battle in space.mirrored()[-1]["deleted"]
 
 
 def digests_by_themselves(prompt: str, cache: Path) -> dict[str, str]:
@@ -157,13 +163,11 @@ def digests_by_themselves(prompt: str, cache: Path) -> dict[str, str]:
 
 def gives_the_same_answers(space: Space, browser: Browser) -> None:
     """As the library in this process does, in one process that asks for the GPU."""
-    browser.call("gac-consent", "set_consent", consents=True)
     before = len(space.lent())
     browser.run("Name three colours")
     own = browser.history()[0]["id"]
-    until(lambda: any(line["run_id"] == own for line in space.mirrored()), "for the run")
-    mirrored = {line["run_id"]: line["answers"] for line in space.mirrored()}
-    digests = {answer["system"]: answer["digest"] for answer in mirrored[own]}
+    with closing(Store(f"sqlite:///{space.folder / 'first.db'}", server="")) as store:
+        digests = {answer["system"]: answer["digest"] for answer in store.exported_run(own)["answers"]}
     assert digests == digests_by_themselves("Name three colours", space.folder / "own")
 
     def stop() -> None:
@@ -233,7 +237,7 @@ def test_visitors_come_back_from_a_lent_gpu_to_another_server(tmp_path: Path) ->
 
 
 def signs_in_and_out(space: Space, provider: Provider, laptop: Browser) -> str:
-    """The id of a run of the visitor who signed in."""
+    """The id of a battle of the visitor who signed in."""
     laptop.run("Before signing in")
     provider.is_refusing = True
     assert sign_in(laptop) == "/?sign-in=failed"
@@ -242,18 +246,16 @@ def signs_in_and_out(space: Space, provider: Provider, laptop: Browser) -> str:
     assert sign_in(laptop) == "/"
     assert name_in(laptop) == "lovelace"
     assert laptop.history() == []
-    laptop.call("gac-consent", "set_consent", consents=True)
     laptop.run("Signed in")
     (run,) = laptop.history()
     phone = Browser(laptop.port, "d" * 64)
     assert phone.history() == []
     sign_in(phone)
-    phone.call("gac-consent", "set_consent", consents=True)
     assert [one["id"] for one in phone.history()] == [run["id"]]
-    vote(space, phone, run["id"])
+    battle = published(space, phone)
     sign_out(phone)
     assert name_in(phone) == ""
     assert phone.history() == []
     sign_out(laptop)
     assert [one["prompt"] for one in laptop.history()] == ["Before signing in"]
-    return str(run["id"])
+    return battle

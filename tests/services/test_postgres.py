@@ -33,7 +33,7 @@ from tests.fakes import WAIT_S
 from tests.services.battles import test_standings, test_two_servers
 from tests.services.house import ALICE, SHORT, House, answer, ended, listed
 from tests.services.mirror import test_exports
-from tests.services.mirror.test_mirror_faults import stays_deleted
+from tests.services.mirror.test_mirror import Away, stays_deleted
 from tests.services.runs import test_two_servers as test_two_servers_of_runs
 from tests.storage import test_store, test_text
 from tests.storage.battles import test_battles
@@ -135,9 +135,11 @@ def house(postgres: Postgres) -> Iterator[PostgresHouse]:
     house.close()
 
 
-def test_what_was_deleted_without_its_mark_stays_deleted(postgres: Postgres, tmp_path: Path) -> None:
+def test_what_was_deleted_without_its_mark_stays_deleted(
+    postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     url = postgres.migrated()
-    stays_deleted(tmp_path, lambda: PostgresHouse(url))
+    stays_deleted(tmp_path, lambda: PostgresHouse(url), Away(monkeypatch))
 
 
 def test_a_restart_between_writes_and_in_one_loses_nothing(house: PostgresHouse, postgres: Postgres) -> None:

@@ -7,7 +7,7 @@ import json
 import re
 import threading
 import zlib
-from contextlib import suppress
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from gac_app.decoding.trace.serialise import token_from_json
 from gac_app.errors import DamagedError, NotFoundError, StorageError
 from gac_app.storage import NewRun, RunStatus, Store
 from gac_app.storage.database import paging
-from gac_app.storage.database.database import DeletedIds, when_written
+from gac_app.storage.database.database import when_written
 from gac_app.storage.database.tables import UtcDateTime
 from gac_app.storage.database.visitors import is_pseudonym_of, new_pseudonym
 from tests.databases import sql
@@ -85,15 +85,13 @@ def test_times_are_written_as_sqlalchemy_does(text: str) -> None:
 
 
 def test_an_observer_is_told_of_all_that_a_write_touched(store: Store) -> None:
-    told, seen = list[str](), list[str | None]()
+    told = list[str]()
 
     class Notes:
         def changed(self, key: str) -> None:
             told.append(key)
-            with suppress(NotFoundError):
-                seen.append(store.load_run(ALICE, key).outcome)
 
-        def deleted(self, ids: DeletedIds) -> None: ...
+        def deleted(self, ids: Sequence[str]) -> None: ...
 
     store.database.observer = Notes()
 
@@ -105,15 +103,6 @@ def test_an_observer_is_told_of_all_that_a_write_touched(store: Store) -> None:
     store.database.write(touch).result()
     store.database.write(lambda _: None).result()
     assert told == ["a", "b", "c"]
-    run = new_run()
-    store.start_run(run).result()
-    told.clear()
-    for _ in range(2):
-        store.vote(ALICE, run.run_id, "tie").result()
-    assert (told, seen) == ([run.run_id], ["tie"]), "who is told can read it"
-    for _ in range(2):
-        store.undo_vote(ALICE, run.run_id).result()
-    assert seen == ["tie", None]
 
 
 HEAD, BODY = {"name": "é", "study": "eval"}, {"tables": [["xyzzy"]]}

@@ -10,6 +10,7 @@ from typing import Any
 import gradio as gr
 import pytest
 
+from gac_app.config import ServerConfig
 from gac_app.errors import unpacked
 from gac_app.services.runs.batches import Batches
 from gac_app.storage import ConversationSummary, HistoryFilter
@@ -26,7 +27,8 @@ FILTERS |= {"since": "2026-01-01T12:00:00+01:00", "before": "", "is_starred": Tr
 
 
 def ask(history: Spy, name: str, /, **fields: Any) -> Any:
-    service: Any = SimpleNamespace(history=history, config=SimpleNamespace(member_names=("a", "b")))
+    config = SimpleNamespace(member_names=("a", "b"), server=ServerConfig(forgets=True), database_url="")
+    service: Any = SimpleNamespace(history=history, config=config)
     return asking(history_functions(service))(name, fields.pop("key", KEY), **fields)
 
 
@@ -59,13 +61,13 @@ def test_conversations_are_listed_whole() -> None:
     row = {"id": "r1", "prompt": "Why?", "status": "finished", "mode": "gate", **created, **result}
     plain = {**row, "id": "r2", "swap": None, "branch_position": None, "outcome": None, "is_shared": False}
     listed = {"id": "c1", "name": "Named", "is_starred": True, "num_runs": 5, "runs": [row, plain]}
-    assert found == {"conversations": [listed], "has_more": False, "members": ["a", "b"]}
+    assert found == {"conversations": [listed], "has_more": False, "members": ["a", "b"], "forgets": True}
 
 
 @pytest.mark.parametrize(("num", "has_more"), [(PAGE_SIZE, False), (PAGE_SIZE + 1, True)])
 def test_a_page_says_whether_there_is_a_next(num: int, has_more: bool) -> None:
     found = ask(Spy(conversations=[conversation()] * num), "list_conversations", offset=0, **FILTERS)
-    assert (len(found["conversations"]), found["has_more"]) == (PAGE_SIZE, has_more)
+    assert (len(found["conversations"]), found["has_more"], found["forgets"]) == (PAGE_SIZE, has_more, True)
 
 
 def test_prompts_from_the_form_to_the_votes(house: House) -> None:

@@ -24,7 +24,7 @@ from gac_app.ui.gradio_patches import CHECKED_VERSION, without_stubs
 from gac_app.ui.page import build_page
 from gac_app.ui.plots import in_language, in_lines
 from tests.services.lab.test_lab import study_pair
-from tests.ui.planted import Planted, planted_arena
+from tests.ui.planted import Planted
 
 VENDOR = STATIC_DIR / "vendor"
 OWN_SCRIPTS = sorted((STATIC_DIR / "js").rglob("*.js"))
@@ -49,14 +49,6 @@ def test_a_tab_is_there_where_there_is_something_to_show(planted: Planted) -> No
     )
     assert without[0] == "compare"
     assert [tab for tab in beside if tab not in without] == ["contests", "arena", "leaderboard"]
-
-
-@pytest.mark.parametrize("is_mirrored", [True, False])
-def test_consent_is_asked_for_where_there_is_a_mirror(tmp_path: Path, is_mirrored: bool) -> None:
-    planted = planted_arena(tmp_path, is_mirrored=is_mirrored)
-    ids = {block.elem_id for block in build_page(planted.runs).blocks.values()}
-    assert ("gac-consent" in ids) == is_mirrored
-    planted.runs.close()
 
 
 def test_every_asset_is_a_file_without_a_remote_resource() -> None:

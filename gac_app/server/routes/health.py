@@ -45,10 +45,8 @@ def health_routes(service: RunService) -> APIRouter:
         status = "ready" if not reasons else "not ready"
         content: dict[str, Any] = {"status": status, "reasons": reasons}
         if service.mirror:
-            counts = {"num_waiting": service.mirror.num_waiting, "num_errors": service.mirror.num_errors}
-            num_read, num_lines = service.mirror.progress
-            reading = {"num_read": num_read, "num_lines": num_lines}
-            content["mirror"] = {"is_restored": service.mirror.is_restored, **reading, **counts}
+            names = ("is_restored", "is_failing", "num_waiting", "num_errors")
+            content["mirror"] = {name: getattr(service.mirror, name) for name in names}
         return JSONResponse(content, status_code=503 if reasons else 200)
 
     return router

@@ -76,12 +76,9 @@ class ArenaService:
         runs.companions.append(self)
 
     @property
-    def reading(self) -> tuple[int, int] | None:
-        """How far the mirror has been read: how many lines of how many (0 = not known yet). None = it is read, or there
-        is none.
-        """
-        mirror = self._runs.mirror
-        return None if mirror is None or mirror.is_restored else mirror.progress
+    def is_reading(self) -> bool:
+        """Whether votes are still read back from the mirror."""
+        return self._runs.mirror is not None and not self._runs.mirror.is_restored
 
     def start(
         self, visitor_key: str, prompt: str, *, client: str = "", consents: bool = False, again: str = ""
@@ -109,7 +106,7 @@ class ArenaService:
                 owner=owner,
                 pair=pair,
                 language=language_of(prompt),
-                has_consent=consents and self._runs.consents.has(owner, default=True),
+                has_consent=consents,
                 client=client,
                 tempo=self._tempo,
             )

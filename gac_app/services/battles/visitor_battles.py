@@ -98,6 +98,7 @@ class VisitorBattles:
 
     def _restored(self, visitor_key: str, battle_id: str) -> Battle:
         """A battle that this server answered, before it was started again or needed the room."""
+        self._adopt(visitor_key)
         found = self._store.battles.load(visitor_key, battle_id)
         if (holding := self._store.battles.holding(battle_id)) is None:
             raise NotFoundError(Phrase("No such battle."))
@@ -158,13 +159,17 @@ class VisitorBattles:
 
     def own(self, visitor_key: str) -> Iterator[StoredBattle]:
         """A visitor's battles whose names are told, oldest first: a stored battle names both contestants."""
-        owner_of(visitor_key)
+        self._adopt(visitor_key)
         return (one for one in self._store.battles.export(visitor_key) if one.is_told)
 
     def newest(self, visitor_key: str, limit: int) -> tuple[list[StoredBattle], int]:
         """As `BattleStore.newest`."""
-        owner_of(visitor_key)
+        self._adopt(visitor_key)
         return self._store.battles.newest(visitor_key, limit)
+
+    def _adopt(self, visitor_key: str) -> None:
+        owner_of(visitor_key)
+        self._runs.history.adopt(visitor_key)
 
     def delete(self, visitor_key: str, battle_id: str) -> None:
         """Delete a battle with its vote and all its text: in memory, in prefix caches, and in the database's files."""
@@ -172,5 +177,6 @@ class VisitorBattles:
         with self._runs.changing(visitor_key):
             self.drop(owner, battle_id)
             self._runs.members.forget(owner, battle_id)
+            self._adopt(visitor_key)
             settle(self._store.delete_battle(visitor_key, battle_id))
             self._runs.history.publish_deletions()

@@ -11,7 +11,7 @@ from gac_app.arena.outcomes import Origin
 from gac_app.errors import RequestError
 from gac_app.services.exports.formats import Format, parts
 from gac_app.services.exports.judged import judged
-from gac_app.services.mirror.lines import answers_of, stamp_of, written_line
+from gac_app.services.mirror.lines import written_line
 from gac_app.storage import RunStatus, Store, StoredBattle
 
 logger = logging.getLogger(__name__)
@@ -45,30 +45,11 @@ class Exports:
         chosen, battles = set(origins), self._store.battles.export()
         return _parts((one for one in battles if one.origin in chosen), wanted)
 
-    def lines_of(self, key: str) -> list[tuple[str, str]]:
-        """The ids and lines of a run that has ended and of its battles, or of a battle on which a vote stands, if the
-        visitor agrees to publishing. These lines of a run have no text of the turns before it, which may not be
-        published, or be deleted later.
-        """
-        if run := self._store.exported_run(key):
-            if not run.get("consent") or run["status"] == RunStatus.RUNNING:
-                return []
-            battles = self._store.battles.of_run(key)
-            for answer in (one for line in (run, *map(_as_line, battles)) for one in answers_of(line)):
-                before, asked = answer["messages"][:-1], answer["messages"][-1:]
-                answer["messages"] = [*(one for one in before if one["role"] == "system"), *asked]
-        else:
-            battle = self._store.battles.find(key)
-            battles = [battle] if battle and battle.outcome and battle.body.get("consent") else []
-        lines = [(one.battle_id, line) for one in battles for line in _battle_lines([one])]
-        return [(key, _run_line(run)), *lines] if run else lines
-
-    def agreed(self) -> Iterator[tuple[str, str]]:
-        """The ids of all that may be published, and the stamps of their lines (see `stamp_of`)."""
-        for run in self._store.agreed_runs():
-            yield run["run_id"], stamp_of(run)
-        for battle_id, num_judgements in self._store.battles.agreed():
-            yield battle_id, str(num_judgements)
+    def published(self, battle_id: str) -> str:
+        """The line of a battle on which a vote stands, if its visitor agreed that it is published; "" otherwise."""
+        battle = self._store.battles.find(battle_id)
+        is_agreed = battle is not None and battle.outcome and battle.body.get("consent")
+        return next(_battle_lines([battle]), "") if battle and is_agreed else ""
 
 
 def content_of(battles: Iterable[StoredBattle], wanted: Format) -> bytes:

@@ -1,8 +1,8 @@
 """Imports a mirror's files, or any JSON Lines in the format of `export`.
 
-If a run or a battle occurs several times, the last line counts. A line `{"deleted": {"runs": [ids], "battles": [ids]}}`
-excludes these ids, wherever they occur. A line that is none of these is counted, named and skipped; a blank one is
-nothing. Files are read twice, so that no text stays in memory.
+If a run or a battle occurs several times, the last line counts; of a battle, the last of those with most judgements. A
+line `{"deleted": [ids]}` excludes these ids, wherever they occur. A line that is none of these is counted, named and
+skipped; a blank one is nothing. Files are read twice, so that no text stays in memory.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from typing import NamedTuple
 import orjson
 
 from gac_app.errors import RequestError, StorageError
-from gac_app.services.mirror.lines import MAX_LINE_BYTES, Line, checked_before, has_earlier_turns, line_of, stamp_of
-from gac_app.storage import DeletedIds, Store, StoredBattle
+from gac_app.services.mirror.lines import MAX_LINE_BYTES, Line, checked_before, deleted_in, line_of
+from gac_app.storage import Store, StoredBattle
 
 _AT_ONCE, _BYTES_AT_ONCE = 2000, 8 * 2**20  # lines of a transaction; visitors' writes wait for it
 _MAX_NAMED = 20  # bad lines
@@ -29,14 +29,13 @@ _CHUNK_BYTES = 2**20
 _HEAD = re.compile(rb'\{"(?:battle|run)_id": "([0-9a-f]{32})"')  # with which `written_line` begins
 _HEAD_BYTES = 48  # at most
 
-# Is told how many lines were done, of how many (0 = not known yet); returns whether to go on.
-OnProgress = Callable[[int, int], bool]
+GoesOn = Callable[[], bool]  # whether to go on
 
 
 class _Place(NamedTuple):
     """The place of a line. Places sort in the order of import: runs before battles, parents before children.
 
-    `number` counts lines from 1; `stamp` is the line's, see `stamp_of`; `digest` is that of its text.
+    `number` counts lines from 1; `num_judgements` is the battle's; `digest` is that of the line's text.
     """
 
     is_battle: bool
@@ -44,19 +43,16 @@ class _Place(NamedTuple):
     path: Path
     offset: int
     number: int
-    stamp: str
+    num_judgements: int
     digest: int
 
 
 @dataclass(slots=True)
 class Index:
-    """What files hold: `places` by id, ids that are marked as deleted, ids whose last line `has_earlier_turns`, and bad
-    lines, the first of them named.
-    """
+    """What files hold: `places` by id, ids that are marked as deleted, and bad lines, the first of them named."""
 
     places: dict[str, _Place] = field(default_factory=dict)
     deleted: set[str] = field(default_factory=set)
-    with_earlier_turns: set[str] = field(default_factory=set)
     num_bad: int = 0
     _named: list[str] = field(default_factory=list)
 
@@ -70,16 +66,9 @@ class Index:
         more = self.num_bad - len(self._named)
         return "\n".join([*self._named, *([f"and {more:,} more"] if more else [])])
 
-    def unmarked(self, deleted: Collection[str]) -> DeletedIds:
-        """What of the deleted the files tell without a line that says so."""
-        told = [key for key in self.places if key in deleted and key not in self.deleted]
-        runs, battles = ([key for key in told if self.places[key].is_battle is kind] for kind in (False, True))
-        return DeletedIds(tuple(runs), tuple(battles))
-
-    def lacks(self, key: str, stamp: str) -> bool:
-        """Whether the files tell nothing, or something older, of a run or battle that they do not withhold."""
-        is_there = key in self.places and self.places[key].stamp == stamp
-        return not is_there and key not in self.deleted
+    def keep_battles(self) -> None:
+        """Leave runs out."""
+        self.places = {key: place for key, place in self.places.items() if place.is_battle}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,16 +89,15 @@ class ImportResult:
         return ", ".join([*told, *(f"{count:,} {what}" for what, count in rare.items() if count)])
 
 
-def deletion_line(gone: DeletedIds) -> str:
+def deletion_line(ids: Sequence[str]) -> str:
     """A line that marks runs and battles as deleted."""
-    return json.dumps({"deleted": {"runs": gone.run_ids, "battles": gone.battle_ids}}) + "\n"
+    return json.dumps({"deleted": ids}) + "\n"
 
 
-def erase(paths: Iterable[Path], keys: Collection[str]) -> bool:
-    """Overwrite all lines of runs and battles with spaces, and say whether there were any. No other line moves, so that
-    other processes may read and append meanwhile. Raises OSError.
+def erase(paths: Iterable[Path], keys: Collection[str]) -> None:
+    """Overwrite all lines of runs and battles with spaces. No other line moves, so that other processes may read and
+    append meanwhile. Raises OSError.
     """
-    has_any = False
     for path in paths:
         found = [(offset, len(text.rstrip(b"\n"))) for offset, _, text in _lines(path) if _key_of(text) in keys]
         if found:
@@ -120,8 +108,6 @@ def erase(paths: Iterable[Path], keys: Collection[str]) -> bool:
                         file.write(b" " * (num_bytes - first))
                     file.flush()
                     os.fsync(file.fileno())
-        has_any |= bool(found)
-    return has_any
 
 
 def _key_of(text: bytes) -> str | None:
@@ -148,19 +134,19 @@ def import_files(store: Store, paths: Sequence[Path]) -> ImportResult:
     return import_indexed(store, index_of(paths))
 
 
-def _go_on(_num_done: int, _num: int) -> bool:
+def _always() -> bool:
     return True
 
 
-def import_indexed(store: Store, index: Index, on_progress: OnProgress = _go_on) -> ImportResult:
+def import_indexed(store: Store, index: Index, goes_on: GoesOn = _always) -> ImportResult:
     """As `import_files`, of files that were read once."""
     places = sorted(place for key, place in index.places.items() if key not in index.deleted)
-    num_new = num_gone = num_done = 0
+    num_new = num_gone = 0
     num_bad = index.num_bad
     for batch in _batches(places, index):
         new, gone = _import_batch(store, batch, index)
-        num_new, num_gone, num_done = num_new + new, num_gone + gone, num_done + len(batch)
-        if not on_progress(num_done, len(places)):
+        num_new, num_gone = num_new + new, num_gone + gone
+        if not goes_on():
             break
     num_known = len(places) - (index.num_bad - num_bad) - num_new - num_gone
     num_withheld = len(index.places) - len(places) + num_gone
@@ -210,30 +196,30 @@ def _texts(places: Sequence[_Place]) -> Iterator[tuple[_Place, bytes]]:
                 yield place, file.readline(MAX_LINE_BYTES + 1)
 
 
-def index_of(paths: Sequence[Path], on_progress: OnProgress = _go_on) -> Index:
+def index_of(paths: Sequence[Path], goes_on: GoesOn = _always) -> Index:
     """What files hold; raises as `import_files` does."""
     index = Index()
     num_done = 0
     for path in paths:
         for offset, number, text in _lines(path):
             num_done += 1
-            if num_done % _AT_ONCE == 0 and not on_progress(num_done, 0):
+            if num_done % _AT_ONCE == 0 and not goes_on():
                 return index
             try:
                 line = line_of(text)
             except RequestError as error:
                 index.note_bad(path, number, error.message)
                 continue
-            if gone := line.get("deleted"):
-                index.deleted.update(gone["runs"], gone["battles"])
+            if "deleted" in line:
+                index.deleted.update(deleted_in(line))
             else:
                 is_battle = "battle_id" in line
                 key = line["battle_id" if is_battle else "run_id"]
-                created_at, stamp = str(line.get("created_at")), stamp_of(line)
-                if is_battle and key in index.places and int(stamp) < int(index.places[key].stamp):
+                num_judgements = len(line.get("judgements", ()))
+                if key in index.places and num_judgements < index.places[key].num_judgements:
                     continue  # judgements are only added, maybe by another server, in an older file
-                index.places[key] = _Place(is_battle, created_at, path, offset, number, stamp, hash(text))
-                (index.with_earlier_turns.add if has_earlier_turns(line) else index.with_earlier_turns.discard)(key)
+                created_at = str(line.get("created_at"))
+                index.places[key] = _Place(is_battle, created_at, path, offset, number, num_judgements, hash(text))
     return index
 
 

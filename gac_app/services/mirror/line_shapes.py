@@ -259,7 +259,6 @@ class RunLine(TypedDict):
     repeats_run_id: Id | None
     turn_ids: Annotated[list[Id], Field(max_length=10_000)]
     seeds: dict[Name, Annotated[int, Field(ge=0, lt=2**63)]]
-    consent: bool
     prompt: Text
     settings: RunSettings
     members: list[Name]
@@ -281,10 +280,12 @@ class DamagedRun(TypedDict):
 
 
 class Ids(TypedDict):
+    """As releases up to 1.1 wrote them."""
+
     runs: list[Id]
     battles: list[Id]
 
 
 @with_config(_CLOSED)
 class Deletion(TypedDict):
-    deleted: Ids
+    deleted: list[Id] | Ids

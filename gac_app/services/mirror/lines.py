@@ -9,7 +9,6 @@ from typing import Any
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
-from gac_app.arena.outcomes import SIDES
 from gac_app.errors import RequestError
 from gac_app.services.mirror.line_shapes import BattleLine, DamagedRun, Deletion, RunLine
 from gac_app.storage import RunStatus
@@ -48,22 +47,10 @@ def line_of(text: bytes) -> Line:
     return _checked(value)
 
 
-def stamp_of(line: Mapping[str, Any]) -> str:
-    """Another one whenever the run's end or vote, or the battle's judgements, have changed."""
-    if "battle_id" in line:
-        return str(len(line["judgements"]))
-    return f"{line.get('finished_at')} {(line.get('vote') or {}).get('created_at')}"
-
-
-def answers_of(line: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The answers of a run's line, or of a battle's that a vote on a run implied; none of others."""
-    turns = line["body"]["turns"] if "battle_id" in line and line["run_id"] else ()
-    return [*line.get("answers", ()), *(turn[side] for turn in turns for side in SIDES)]
-
-
-def has_earlier_turns(line: Mapping[str, Any]) -> bool:
-    """Whether a line has the text of turns that have lines of their own, as earlier releases wrote."""
-    return any(one["role"] == "assistant" for answer in answers_of(line) for one in answer["messages"])
+def deleted_in(line: Line) -> list[str]:
+    """The ids in a line of deleted ones."""
+    gone = line["deleted"]
+    return gone if isinstance(gone, list) else [*gone["runs"], *gone["battles"]]
 
 
 def _checked(line: Line) -> Line:

@@ -264,11 +264,7 @@ class History:
             self.publish_deletions()
         if not is_all_here:
             raise StorageError(
-                Phrase("Deleted here. Published data cannot be read now. Delete everything again later.")
-                if self._mirror and self._mirror.is_away
-                else Phrase(
-                    "Deleted here. Published data is still being loaded. Delete everything again in a few minutes."
-                )
+                Phrase("Deleted here. Published votes are still being read. Delete everything again in a few minutes.")
             )
 
     def publish_deletions(self) -> None:

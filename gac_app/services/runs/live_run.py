@@ -128,7 +128,6 @@ class LiveRun(RunView):
         self.owner = owner
         self.origin = replace(ORIGIN.get(), run_id=self.id)
         self.context: Context | None = None  # the request's context, if needed; set by the runner
-        self.has_consent = False  # the visitor agrees to publishing
         self.client = ""  # from `client_of`; the queue orders by it
         self.is_of_batch = False  # it leaves a place to runs that somebody watches
         self.num_at_once: int | None = None  # of its streams; None = all

@@ -42,7 +42,6 @@ class Recorder:
                 turn_ids=run.turn_ids,
                 config_hash=self._config_hash,
                 versions=dict(self._versions),
-                has_consent=run.has_consent,
                 **{name: getattr(run, name) for name in RUN_FACTS},
             )
         )

@@ -15,7 +15,6 @@ from gac_app.config import MAX_PROMPT_CHARS, Config
 from gac_app.errors import Phrase, RequestError, too_long
 from gac_app.evaluation.running import digest_of, facts_of_members
 from gac_app.services.members import Members
-from gac_app.services.mirror.consent import Consents
 from gac_app.services.mirror.mirror import Mirror
 from gac_app.services.runs.history import END_TIMEOUT_S, DependentService, History
 from gac_app.services.runs.live_run import LiveRun, RunPlan
@@ -48,7 +47,6 @@ class RunService:
         members: they answer once they are ready.
         metrics: what was decoded, and what goes on.
         companions: called when a visitor deletes everything, and on closing.
-        consents: the visitors whose runs are published.
     """
 
     def __init__(
@@ -66,7 +64,6 @@ class RunService:
         self.members = members or Members(config)
         self.mirror = mirror
         self.companions: list[DependentService] = []
-        self.consents = Consents()
         self._store = store
         self._recorder = Recorder(store, self.config_hash, self.versions)
         self.metrics = Metrics()
@@ -79,19 +76,10 @@ class RunService:
         """`tell` is called with each run that has ended."""
         self._runner.on_ended.append(tell)
 
-    def set_consent(self, visitor_key: str, consents: bool, browser: str = "") -> None:
-        """Set whether a visitor's later runs are published, and give them their imported runs.
-
-        Args:
-            browser: in which they said so.
-        """
-        self.consents.set(visitor_key, consents, browser)
-        self.history.adopt(visitor_key)
-
-    def read_mirror(self) -> None:
-        """Bring back what the mirror's files tell, in the background; called once the page is up."""
+    def start_mirror(self) -> None:
+        """Publish votes from now on, and bring back those of before, in the background; called once the page is up."""
         if self.mirror:
-            self.mirror.read()
+            self.mirror.start()
 
     def member_speeds(self) -> dict[str, float]:
         """Tokens per second of each member alone, in the last run that measured it."""
@@ -238,7 +226,6 @@ class RunService:
             member_names=self.config.member_names,
         )
         run.client, run.is_of_batch = client, is_of_batch
-        run.has_consent = self.consents.has(run.owner)
 
         def take() -> None:
             self._runs.add(run)

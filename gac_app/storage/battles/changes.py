@@ -18,7 +18,7 @@ from gac_app.storage.battles import standing_votes
 from gac_app.storage.battles.queries import get_owned, has_vote, owned, stored_judgement, whole
 from gac_app.storage.battles.records import BATTLE_COLUMNS, BattleRecord, Kind, NewBattle, NewJudgement, StoredBattle
 from gac_app.storage.battles.tables import Battle, Judgement, StandingVote
-from gac_app.storage.database.database import server_of, tell_changed
+from gac_app.storage.database.database import server_of, when_written
 from gac_app.storage.database.encryption import Key, destroy_keys, encrypt_json, key_of, new_key, new_keys
 from gac_app.storage.database.tables import Base, RunKey
 from gac_app.storage.database.visitors import existing, imported_visitors, own_visitor
@@ -58,7 +58,7 @@ def update(session: Session, battle_id: str, status: str, body: Mapping[str, Any
         battle.body = encrypt_json(key_of(battle), body)
     if status in _NEVER_JUDGED:
         battle.server_id = None
-    tell_changed(session, battle_id)
+    _tell_changed(session, battle_id)
 
 
 def judge(session: Session, visitor_key: str, battle_id: str, new: NewJudgement) -> None:
@@ -75,14 +75,12 @@ def judge(session: Session, visitor_key: str, battle_id: str, new: NewJudgement)
     if new.kind == Kind.VOTE:
         battle.server_id = None
     _append(session, battle, new)
-    tell_changed(session, battle.id)
 
 
 def give_verdict(session: Session, battle_ids: Sequence[str], verdict: str) -> None:
     """Append the operator's verdict to battles; those that are gone are left out."""
     for battle in session.scalars(select(Battle).where(Battle.id.in_(battle_ids)).options(*whole())):
         _append(session, battle, NewJudgement(position=_num_own(battle), kind=Kind.VERDICT, outcome=verdict))
-        tell_changed(session, battle.id)
 
 
 def take_back_implied(session: Session, visitor_key: str, run_id: str) -> None:
@@ -103,9 +101,14 @@ def _append(session: Session, battle: Battle, new: NewJudgement) -> None:
         body=None if new.body is None else encrypt_json(key_of(battle), new.body),
     )
     session.add(row)
+    _tell_changed(session, battle.id)
     if new.kind != Kind.REMARK:
         session.flush()  # gives the time
         standing_votes.refresh(session, battle, [stored_judgement(one) for one in (*battle.judgements, row)])
+
+
+def _tell_changed(session: Session, battle_id: str) -> None:
+    when_written(session, lambda observer: observer.changed(battle_id))
 
 
 def _num_own(battle: Battle) -> int:

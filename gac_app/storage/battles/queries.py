@@ -87,13 +87,10 @@ def export(engine: Engine, visitor_key: str = "") -> Iterator[StoredBattle]:
         yield from found
 
 
-def agreed(session: Session) -> list[tuple[str, int]]:
-    """The id and the number of judgements of each battle that may be published: a vote stands, its visitor agrees, and
-    it is not part of a run. Nothing is decrypted.
-    """
-    num = select(func.count()).where(Judgement.battle_id == Battle.id).scalar_subquery()
-    query = select(Battle.id, num).where(Battle.has_consent, Battle.run_id.is_(None), _has_vote())
-    return list(session.execute(query.order_by(Battle.created_at, Battle.id)).tuples())
+def agreed(session: Session) -> list[str]:
+    """The ids of the battles that may be published: a vote stands, and the visitor agrees. Nothing is decrypted."""
+    query = select(Battle.id).where(Battle.has_consent, Battle.run_id.is_(None), _has_vote())
+    return list(session.scalars(query.order_by(Battle.created_at, Battle.id)))
 
 
 def of_run(session: Session, run_id: str) -> list[StoredBattle]:

@@ -5,10 +5,9 @@ Knows no table; the rooms' functions read and write them, each inside the caller
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from functools import wraps
 from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
@@ -25,21 +24,14 @@ P = ParamSpec("P")
 _SERVER, _TOLD = "server_id", "told"  # of a writing session's `info`
 
 
-@dataclass(frozen=True, slots=True)
-class DeletedIds:
-    """What a deletion removed."""
-
-    run_ids: tuple[str, ...] = ()
-    battle_ids: tuple[str, ...] = ()
-
-
 class Observer(Protocol):
     """Is told of writes, in the writing thread, so it must not wait."""
 
-    def changed(self, key: str) -> None:
-        """A run or battle has ended, or was judged."""
+    def changed(self, battle_id: str) -> None:
+        """A battle was judged, or has other answers."""
 
-    def deleted(self, ids: DeletedIds) -> None: ...
+    def deleted(self, ids: Sequence[str]) -> None:
+        """Of runs and battles."""
 
 
 class Database:
@@ -139,11 +131,6 @@ def server_of(session: Session) -> str | None:
 def when_written(session: Session, tell: Callable[[Observer], None]) -> None:
     """Call `tell` once the session's transaction is committed, if there is an observer."""
     session.info[_TOLD].append(tell)
-
-
-def tell_changed(session: Session, key: str) -> None:
-    """Tell the observer of a run or battle once the session's transaction is committed."""
-    when_written(session, lambda observer: observer.changed(key))
 
 
 class HasDatabase(Protocol):

@@ -6,7 +6,7 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from gac_app.errors import Phrase
-from gac_app.storage.database.database import server_of, tell_changed
+from gac_app.storage.database.database import server_of
 from gac_app.storage.database.encryption import destroy_keys, encrypt, encrypt_json, key_of, new_key
 from gac_app.storage.database.tables import utc_now
 from gac_app.storage.database.visitors import existing, own_visitor
@@ -28,7 +28,7 @@ def start_run(session: Session, new: NewRun) -> None:
     last = session.scalar(select(func.max(Run.position)).where(Run.conversation_id == conversation.id))
     key = new_key(session)
     content = {name: getattr(new, name) for name in _SAME_IN_BODY}
-    content |= {"swap": new.swap and [token.hex() for token in new.swap], "consent": new.has_consent}
+    content["swap"] = new.swap and [token.hex() for token in new.swap]
     session.add(
         Run(
             id=new.run_id,
@@ -68,7 +68,6 @@ def finish_run(session: Session, run_id: str, status: RunStatus) -> None:
     run.status = RunStatus(status)
     run.finished_at = utc_now()
     run.server_id = None
-    tell_changed(session, run_id)
 
 
 def _get_run(session: Session, run_id: str) -> Run:
@@ -79,14 +78,12 @@ def vote(session: Session, visitor_key: str, run_id: str, outcome: str) -> None:
     run, outcome = get_owned(session, visitor_key, run_id), clean_text(outcome)
     if outcome != outcome_of(run):
         session.merge(Vote(run_id=run.id, body=encrypt(key_of(run), outcome.encode()), created_at=utc_now()))
-        tell_changed(session, run.id)
 
 
 def undo_vote(session: Session, visitor_key: str, run_id: str) -> None:
     run = get_owned(session, visitor_key, run_id)
     if run.vote:
         session.execute(delete(Vote).where(Vote.run_id == run.id))
-        tell_changed(session, run.id)
 
 
 def share_run(session: Session, visitor_key: str, run_id: str, is_shared: bool, with_turns: bool = False) -> None:

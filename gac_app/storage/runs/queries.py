@@ -10,7 +10,6 @@ from sqlalchemy import Engine, Select, select
 from sqlalchemy.orm import Session, joinedload, selectinload
 
 from gac_app.errors import DamagedError, NotFoundError, Phrase
-from gac_app.storage.database.encryption import unless_damaged
 from gac_app.storage.database.engine import reading
 from gac_app.storage.database.paging import pages
 from gac_app.storage.database.visitors import existing, is_visitor
@@ -89,29 +88,6 @@ def export(engine: Engine) -> Iterator[dict[str, Any]]:
                 line = export_run(session, run_id)
             if line:  # None if deleted meanwhile
                 yield line
-
-
-def agreed_runs(engine: Engine) -> Iterator[dict[str, Any]]:
-    """See `Store.agreed_runs`. Answers stay encrypted; runs that cannot be read are left out."""
-    for run_ids in pages(engine, select(Run), Run.created_at, Run.id):
-        query = select(Run).where(Run.id.in_(run_ids), Run.status != RunStatus.RUNNING)
-        with reading(engine) as session:
-            runs = session.scalars(query.order_by(Run.created_at, Run.id).options(*_KEY_AND_VOTE))
-            found = [_outline(run) for run in runs if _has_consent(run)]
-        yield from found
-
-
-def _has_consent(run: Run) -> bool:
-    return unless_damaged(lambda: bool(content_of(run)["consent"]), False)
-
-
-def _outline(run: Run) -> dict[str, Any]:
-    finished_at, vote = run.finished_at, run.vote
-    return {
-        "run_id": run.id,
-        "finished_at": finished_at and finished_at.isoformat(),
-        "vote": vote and {"created_at": vote.created_at.isoformat()},
-    }
 
 
 def export_run(session: Session, run_id: str) -> dict[str, Any] | None:

@@ -67,12 +67,10 @@ class NewRun(RunRecord):
     Attributes:
         visitor_key: the unguessable key that the browser keeps; only its hash is stored.
         turn_ids: the earlier runs that it continues, in order.
-        has_consent: the visitor agrees to publishing.
     """
 
     visitor_key: str
     turn_ids: tuple[str, ...] = ()
-    has_consent: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

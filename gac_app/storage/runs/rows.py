@@ -28,7 +28,7 @@ _ENDED_WITHIN = timedelta(days=1)
 
 # What rows, values and exports call by the same name: columns, and what is encrypted in `body`.
 RUN_COLUMNS = ("conversation_id", "position", "parent_run_id", "branch_position", "repeats_run_id", "config_hash")
-RUN_BODY = ("prompt", "settings", "versions", "turn_ids", "seeds", "swap", "consent")
+RUN_BODY = ("prompt", "settings", "versions", "turn_ids", "seeds", "swap")
 _END_COLUMNS = ("num_tokens", "num_ensembled", "ttft_s", "seconds", "digest", "is_reproducible")
 _ANSWER_COLUMNS = ("system", "is_ensemble", "finish_reason", *_END_COLUMNS)
 _END_BODY = ("text", "detail", "num_replayed")

@@ -62,7 +62,7 @@ def build_leaderboard(arena: ArenaService, config: Config) -> Callable[[gr.Event
             "min_votes": config.arena.min_votes,
             "languages": languages,
             "configs": configs,
-            "reading": arena.reading,
+            "is_reading": arena.is_reading,
             "at": fields.number("at"),  # by which equal replies differ: Gradio draws only what has changed
         }
         return [page_json(reply), *row.showing(charts(board, words), language)]

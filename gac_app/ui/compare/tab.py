@@ -11,11 +11,10 @@ import gradio as gr
 from gac_app.config import Config
 from gac_app.services.lab.lab import Lab
 from gac_app.services.runs.runs import RunService
-from gac_app.services.visitors import owner_of
 from gac_app.ui.assets import called, component
 from gac_app.ui.compare.board import EVENTS, build_board
 from gac_app.ui.compare.run_handlers import RunHandlers
-from gac_app.ui.requests import Fields, PageFunction, page_json
+from gac_app.ui.requests import page_json
 from gac_app.ui.streaming import QUIET, STREAMED
 from gac_app.ui.words import word
 
@@ -65,8 +64,6 @@ class CompareTab:
             gr.HTML('<p class="gac-hint" role="status"></p>', js_on_load=None, apply_default_css=False)
             new_conversation = gr.Button(word("prompt.new"), size="sm", elem_id="gac-new")
         gr.HTML('<p class="gac-advice" role="status" hidden></p>', js_on_load=None, apply_default_css=False)
-        if service.config.mirror.is_on:
-            component("consent", "page/consent", functions=[_consenting(service)])
         return new_conversation
 
     def connect(self, source: gr.HTML, *events: str) -> None:
@@ -111,15 +108,6 @@ def _prompt_box() -> gr.Textbox:
         elem_id="gac-prompt",
         render=False,
     )
-
-
-def _consenting(service: RunService) -> PageFunction:
-    """Whether the visitor's later runs and votes are published, where there is a mirror: only once it is ticked."""
-
-    def set_consent(fields: Fields) -> None:
-        service.set_consent(fields.visitor_key, fields.flag("consents"), owner_of(fields.browser_key))
-
-    return set_consent
 
 
 def _example_chips(config: Config) -> None:

@@ -9,7 +9,7 @@ import { BattleTold } from "./battle_told.js";
 import { BattleVotes } from "./battle_votes.js";
 import { Awaited, QUESTION } from "../settings/awaited.js";
 import { asking, BATTLE, oncePerFrame, parseJson, readKeptHere, visitorKey, writeKeptHere } from "../page/browser.js";
-import { keepConsent } from "../page/consent.js";
+import { keepConsent } from "./consent.js";
 import { leaveField } from "../page/elements.js";
 import { onLoaded } from "../page/loaded.js";
 import { lookAgain } from "../page/members.js";

@@ -75,14 +75,14 @@ class Leaderboard {
     const sessions = this.form.elements.source.value === "reference" ? "rank.questions.n" : "rank.sessions.n";
     const counts = [t("rank.votes.n", { n: board.num_votes }), t(sessions, { n: board.num_sessions }), t("rank.ties.n", { n: board.num_ties }), t("rank.bad.n", { n: board.num_both_bad })];
     this.part("verdict").textContent = verdictOf(board);
-    note.replaceChildren(...readingOf(board), ...(board.problem ? [h("b", { text: said(board.problem) }), " "] : []), counts.join(" · "));
+    note.replaceChildren(...(board.is_reading ? [h("b", { text: t("rank.reading") }), " "] : []), ...(board.problem ? [h("b", { text: said(board.problem) }), " "] : []), counts.join(" · "));
     table.hidden = !board.standings.length;
     table.replaceChildren(standingsOf(board, (name) => { tell({ contestant: name }); this.mark(); }));
     const begin = board.num_votes ? null : h("button", { type: "button", class: "gac-button", text: t("rank.begin"), onclick: () => goTo("arena") });
     this.part("more").replaceChildren(...[begin, busiestOf(board), biasOf(board), effectsOf(board), matrixOf(board)].filter(Boolean));
     this.mark();
     clearTimeout(this.again);
-    if (board.reading) this.again = setTimeout(() => { if (this.root.offsetParent) this.ask(); }, AGAIN_MS);
+    if (board.is_reading) this.again = setTimeout(() => { if (this.root.offsetParent) this.ask(); }, AGAIN_MS);
   }
 }
 
@@ -91,13 +91,6 @@ const UNKNOWN = "und"; // of prompts whose language cannot be told
 function languageName(code) {
   if (code === UNKNOWN) return t("rank.language.unknown");
   try { return new Intl.DisplayNames([LOCALE], { type: "language" }).of(code) ?? code; } catch { return code; }
-}
-
-/** That earlier votes are still being read, if so. */
-function readingOf({ reading }) {
-  if (!reading) return [];
-  const [done, n] = reading;
-  return [h("b", { text: n ? t("rank.reading.n", { done: number(done), n }) : t("rank.reading") }), " "];
 }
 
 /** How the best ensemble is rated against the best member alone; "" while either is not. */

@@ -51,7 +51,8 @@ class History {
     this.filters.offer(reply.members);
     this.show(reply.conversations.map((conversation) => JSON.stringify(conversation)), offset);
     this.more.hidden = !reply.has_more;
-    this.note.textContent = this.list.children.length ? "" : t(this.filters.isAny ? "history.no-match" : "history.empty");
+    const isEmpty = !this.list.children.length && t(this.filters.isAny ? "history.no-match" : "history.empty");
+    this.note.textContent = [isEmpty, reply.forgets && t("history.forgets")].filter(Boolean).join(" ");
     this.onChoose();
   }
 

@@ -1,7 +1,7 @@
 // Who is signed in. Signing in and out are the host's, on addresses of Gradio's; both end on a page loaded anew.
 
 import { answerTo, BATTLE, takenFromAddress, writeKeptHere } from "./browser.js";
-import { forgetConsent } from "./consent.js";
+import { forgetConsent } from "../arena/consent.js";
 import { closeOnLeaving } from "./elements.js";
 import { t } from "./words.js";
 

@@ -118,25 +118,6 @@ def test_battles_and_votes_are_the_account_s(host: Host, anna: str) -> None:
     assert tab(host.url, key=home.key).call("gac-arena", "own_battles")["num"] == 0
 
 
-def test_every_browser_has_to_agree_to_publishing(host: Host, anna: str) -> None:
-    def published() -> tuple[bool, bool]:
-        """The newest run, and a battle of the browser that agrees."""
-        work.event("gac-arena", "start", prompt="A battle", again="", consents=True)
-        assert host.planted.store.flush()
-        run = list(host.planted.store.export())[-1]
-        battle = sql(host.folder / "runs.sqlite3", "SELECT has_consent FROM battle ORDER BY created_at")[-1]
-        return run["consent"], battle == (1,)
-
-    home, work = tab(host.url, cookie(anna)), tab(host.url, cookie(anna))
-    home.call("gac-consent", "set_consent", consents=False)
-    work.call("gac-consent", "set_consent", consents=True)
-    home.run("Not agreed to here")
-    assert published() == (False, False)
-    home.call("gac-consent", "set_consent", consents=True)
-    home.run("Agreed to everywhere")
-    assert published() == (True, True)
-
-
 def test_signing_in_that_fails_ends_on_the_page(host: Host, caplog: pytest.LogCaptureFixture) -> None:
     client = httpx.Client(base_url=host.url, timeout=60)
     for address in ("/login/huggingface?_target_url=/&hidden=1", "/login/callback?error=access_denied&hidden=1"):

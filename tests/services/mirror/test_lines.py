@@ -19,9 +19,9 @@ from gac_app.services.battles.standings import Standings
 from gac_app.services.exports.formats import Format
 from gac_app.services.mirror import files
 from gac_app.services.mirror.exports import Exports, content_of
-from gac_app.services.mirror.files import ImportResult, deletion_line, erase, index_of
+from gac_app.services.mirror.files import ImportResult, deletion_line, index_of
 from gac_app.services.mirror.lines import line_of, written_line
-from gac_app.storage import DeletedIds, Store
+from gac_app.storage import Store
 from tests.command_line import run_command
 from tests.databases import database_in
 from tests.services.house import ALICE
@@ -80,7 +80,7 @@ def everything_works(store: Store) -> None:
     standings.leaderboard(ALICE, controls_style=True)
     standings.for_drawing()
     standings.choices()
-    list(exports.agreed())
+    store.battles.agreed()
 
 
 RUN, BATTLE = 0, 1
@@ -225,23 +225,14 @@ def test_lines_are_written_as_they_are_read(good: list[Json]) -> None:
         written_line(good[BATTLE] | {"body": {**good[BATTLE]["body"], "turns": 3}})
 
 
-def test_an_index_says_when_it_is_told_to_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_index_ends_when_it_is_to_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines of release 1.1 tell runs and battles apart."""
     monkeypatch.setattr(files, "_AT_ONCE", 2)
-    path, told = tmp_path / "f.jsonl", list[tuple[int, int]]()
-    gone = [json.loads(deletion_line(DeletedIds([f"{n:032x}"], [f"{n + 9:032x}"]))) for n in range(5)]
-    path.write_text("".join(json.dumps(line) + "\n" for line in gone) + "no JSON\n")
-    index = index_of([path], lambda num_done, num: told.append((num_done, num)) or num_done < 4)
-    assert len(index.deleted) == 2 * 3, "the fourth line is not read"
-    assert told == [(2, 0), (4, 0)]
+    path, answers = tmp_path / "f.jsonl", iter([True, False])
+    keys = [f"{number:032x}" for number in range(6)]
+    old = json.dumps({"deleted": {"runs": keys[:1], "battles": keys[1:2]}}) + "\n"
+    path.write_text(old + "".join(deletion_line([key]) for key in keys[2:]) + "no JSON\n")
+    assert index_of([path], lambda: next(answers)).deleted == set(keys[:4]), "the fourth line is not read"
     whole = index_of([path, path])
-    assert whole.deleted == {f"{n:032x}" for n in range(14)} - {f"{n:032x}" for n in range(5, 9)}
+    assert whole.deleted == set(keys)
     assert (whole.num_bad, whole.reasons.splitlines()[0][:18]) == (2, "f.jsonl, line 6: i")
-
-
-def test_an_erasure_tells_of_a_line_in_any_file(tmp_path: Path) -> None:
-    paths = [tmp_path / name for name in ("early.jsonl", "late.jsonl")]
-    for path, key in zip(paths, "ab", strict=True):
-        path.write_text(json.dumps({"run_id": key * 32}) + "\n")
-    assert erase(paths, {"a" * 32}), "there is something to be pushed"
-    assert [path.read_text().isspace() for path in paths] == [True, False]
-    assert not erase(paths, {"a" * 32})

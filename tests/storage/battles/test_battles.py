@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -141,6 +142,24 @@ def test_another_server_knows_what_can_still_be_judged(store: Store, url: str) -
     command.close()
 
 
+def test_an_observer_who_is_told_of_a_vote_can_read_it(store: Store) -> None:
+    seen = list[str]()
+
+    class Notes:
+        def changed(self, battle_id: str) -> None:
+            found = store.battles.find(battle_id)
+            seen.append(found.outcome if found else "gone")
+
+        def deleted(self, ids: Sequence[str]) -> None:
+            seen.extend(ids)
+
+    store.database.observer = Notes()
+    battle = judged(store)
+    assert seen[-1] == "left"
+    store.delete_battle(ALICE, battle.battle_id).result()
+    assert seen[-1] == battle.battle_id
+
+
 def test_battles_to_publish_are_found_without_a_key(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr("gac_app.storage.battles.queries.decrypt_json")
     agreed = {**BODY, "consent": True}
@@ -149,7 +168,7 @@ def test_battles_to_publish_are_found_without_a_key(store: Store, monkeypatch: p
     store.battles.start(new_battle(body=agreed)).result()
     store.battles.judge(ALICE, undone.battle_id, NewJudgement(position=1, kind="undo")).result()
     store.battles.judge(ALICE, kept.battle_id, NewJudgement(position=1, kind="remark", body={})).result()
-    assert store.battles.agreed() == [(kept.battle_id, 2)]
+    assert store.battles.agreed() == [kept.battle_id]
 
 
 def test_a_vote_after_an_undone_one_stands(store: Store, other: Store) -> None:
@@ -159,7 +178,7 @@ def test_a_vote_after_an_undone_one_stands(store: Store, other: Store) -> None:
     again = {**undone.judgements[0], "id": new_id(), "position": 2}
     other.import_records([], [replace(undone, judgements=(*undone.judgements, again))]).result()
     assert [vote.battle_id for vote in (*other.battles.cast(), *other.battles.votes())] == [battle.battle_id] * 2
-    assert other.battles.agreed() == [(battle.battle_id, 3)]
+    assert other.battles.agreed() == [battle.battle_id]
 
 
 def test_what_was_judged_here_since_counts(store: Store, other: Store) -> None:

@@ -14,8 +14,6 @@ import pytest
 from gac_app.arena.rating.votes import Source
 from gac_app.errors import unpacked
 from gac_app.services.mirror.mirror import Mirror
-from gac_app.services.mirror.places import Place
-from gac_app.storage import Store
 from gac_app.ui.arena.leaderboard import build_leaderboard
 from gac_app.ui.assets import markup_of
 from tests.services.house import until
@@ -47,21 +45,13 @@ def asking(planted: Planted) -> Ask:
 
 
 def test_it_says_while_votes_are_still_being_read(ask: Ask, tmp_path: Path) -> None:
-    assert ask()[0]["reading"] is None
-    (tmp_path / "mirror").mkdir()
-    (tmp_path / "mirror" / "gac-1.jsonl").write_text("{}\n")
-
-    def started(store: Store) -> Mirror:
-        mirror = Mirror(store, Place(tmp_path / "mirror"))
-        mirror.start()
-        return mirror
-
-    planted = planted_arena(tmp_path / "mirror", mirror=started)
+    assert not ask()[0]["is_reading"]
+    (tmp_path / "mirrored").mkdir()
+    planted = planted_arena(tmp_path / "mirrored", mirror=lambda store: Mirror(store, tmp_path / "mirror"))
     ask = asking(planted)
-    assert ask()[0]["reading"] == [0, 0]
-    planted.runs.read_mirror()
-    until(lambda: planted.runs.mirror and planted.runs.mirror.is_restored, "for the mirror")
-    assert ask()[0]["reading"] is None
+    assert ask()[0]["is_reading"]
+    planted.runs.start_mirror()
+    until(lambda: not ask()[0]["is_reading"], "for the mirror")
     planted.runs.close()
 
 
