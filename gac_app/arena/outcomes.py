@@ -56,7 +56,6 @@ class Origin(StrEnum):
     """Who judged. Votes of different origins are never rated together."""
 
     PEOPLE = "people"
-    COMPARE = "compare"  # people who saw the names; releases up to 1.1 stored them, nothing rates them
     REFERENCE = "reference"  # the known answers of a task
 
 

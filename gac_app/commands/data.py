@@ -49,8 +49,7 @@ def export(
         else:
             from gac_app.arena.outcomes import Origin
 
-            people = (Origin.PEOPLE, *((Origin.COMPARE,) if source == "people" else ()))
-            parts = exports.content(file_format, (Origin.REFERENCE,) if source == "reference" else people)
+            parts = exports.content(file_format, Origin.REFERENCE if source == "reference" else Origin.PEOPLE)
         with (
             writing(output, "--output") if output else nullcontext(),  # a reader may close the pipe
             output.open("wb") if output else nullcontext(sys.stdout.buffer) as out,

@@ -27,18 +27,6 @@ from gac_app.storage.tombstones import buried, bury
 _MAX_LOOKED = 50_000  # visitors
 
 
-def _vote(session: Session, visitor_key: str, run_id: str, outcome: str) -> None:
-    """Vote on the visitor's run. A second vote replaces the first."""
-    changes.vote(session, visitor_key, run_id, outcome)
-    battle_changes.take_back_implied(session, visitor_key, run_id)
-
-
-def _undo_vote(session: Session, visitor_key: str, run_id: str) -> None:
-    """Take back the vote on the visitor's run, if there is one."""
-    changes.undo_vote(session, visitor_key, run_id)
-    battle_changes.take_back_implied(session, visitor_key, run_id)
-
-
 def _delete_battle(session: Session, visitor_key: str, battle_id: str) -> None:
     """As `delete_run`."""
     battle_changes.remove(session, visitor_key, battle_id)
@@ -47,10 +35,8 @@ def _delete_battle(session: Session, visitor_key: str, battle_id: str) -> None:
 
 def _delete_run(session: Session, visitor_key: str, run_id: str) -> None:
     """Delete a run with all its text, even if it is damaged. Done once the database's files have no trace of it."""
-    battle_ids = battle_queries.ids_of_run(session, run_id)
     changes.delete_run(session, visitor_key, run_id)
-    battle_changes.remove_all(session, battle_ids)
-    _tell_deleted(session, [run_id, *battle_ids])
+    _tell_deleted(session, [run_id])
 
 
 def _delete_visitor(session: Session, visitor_key: str) -> None:
@@ -117,8 +103,8 @@ class Store(Database):
 
     start_run = writes(changes.start_run)
     finish_run = writes(changes.finish_run)
-    vote = writes(_vote)
-    undo_vote = writes(_undo_vote)
+    vote = writes(changes.vote)
+    undo_vote = writes(changes.undo_vote)
 
     def save_answer(self, run_id: str, answer: AnswerRecord) -> Future[None]:
         """Write an answer with its steps, replacing an earlier one of the same system."""

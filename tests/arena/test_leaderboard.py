@@ -60,7 +60,7 @@ def test_who_is_listed_and_who_is_rated() -> None:
     assert "at least two contestants need 5 each" in few.problem
     assert {line.rating for line in few.standings} == {None}
     assert board([]).problem
-    found = [*rows(("a", "b", 6), ("b", "a", 6)), row("a", "gate 0.3", origin="compare")]
+    found = [*rows(("a", "b", 6), ("b", "a", 6)), row("a", "gate 0.3", origin="reference")]
     votes = votes_of(found, "abc").filtered(VoteFilter())
     assert [one.name for one in leaderboard_of(votes, "abc", min_votes=5).standings] == ["a", "b", "c"]
     found = rows(("a", "x", 30), ("x", "a", 20), ("b", "a", 2))
@@ -73,7 +73,7 @@ def test_who_is_listed_and_who_is_rated() -> None:
 
 def test_filters() -> None:
     plain = row("a", "b", turn=1, left={"chars": 100}, right={"chars": 900})
-    others: list[dict[str, Any]] = [{"language": "de"}, {"config_hash": "d"}, {"origin": "compare"}]
+    others: list[dict[str, Any]] = [{"language": "de"}, {"config_hash": "d"}]
     others += [{"origin": "reference"}, {"voted_s": (AT + timedelta(days=1)).timestamp()}]
     several = row("a", "b", turn=3, left={"chars": 3000}, right={"chars": 10})
     votes = votes_of([plain, several, row("a", "b", flags=["fast"]), *(plain._replace(**one) for one in others)])

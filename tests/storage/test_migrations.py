@@ -62,6 +62,7 @@ def begin_with_rows(path: Path) -> None:
         for number in range(1, 4):
             values = [_VALUES.get(kind.partition("(")[0], int)(number) for kind in kinds]
             sql(path, f"INSERT INTO {table} VALUES ({', '.join('?' * len(kinds))})", *values)
+    sql(path, "UPDATE battle SET run_id = NULL")
 
 
 _VALUES: dict[str, Callable[[int], object]] = {
@@ -115,6 +116,24 @@ def test_another_program_s_tables_are_left_alone(url: str, path: Path) -> None:
         Store(url)
     assert tables(path) == {"run"}
     assert sql(path, "SELECT miles FROM run") == [(26.2,)]
+
+
+def test_a_vote_that_was_taken_back_or_implied_goes(url: str, path: Path) -> None:
+    begin_with_rows(path)
+    sql(path, "UPDATE battle SET run_id = '1', origin = 'compare' WHERE id = '1'")
+    sql(path, "DELETE FROM judgement WHERE battle_id > '1'")
+    kinds = {"2": ("remark", "vote", "remark", "undo", "vote", "remark", "verdict"), "3": ("vote", "undo")}
+    for battle, rows in kinds.items():
+        for position, kind in enumerate(rows):
+            values = f"{battle}{position}", battle, position, kind, b"{}", "2026-01-01 00:00:00.000000"
+            columns = "id, battle_id, position, kind, facts, created_at"
+            sql(path, f"INSERT INTO judgement ({columns}) VALUES (?, ?, ?, ?, ?, ?)", *values)
+    upgrade(url)
+    assert sql(path, "SELECT id FROM battle ORDER BY id") == [("2",), ("3",)]
+    assert sql(path, "SELECT battle_id FROM standing_vote ORDER BY 1") == [("2",), ("3",)]
+    found = sql(path, "SELECT id, position FROM judgement ORDER BY battle_id, position")
+    assert found == [("20", 0), ("22", 1), ("24", 2), ("25", 3), ("26", 4)]
+    assert sql(path, "SELECT count(*) FROM run") == [(3,)]
 
 
 @pytest.mark.parametrize("has_rows", [False, True])

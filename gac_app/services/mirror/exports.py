@@ -31,7 +31,7 @@ class Exports:
             chosen = Format(wanted)
         except ValueError:
             raise RequestError("format", f"expected one of {', '.join(Format)}") from None
-        return f"gac-votes-{chosen}.{chosen.suffix}", self.content(chosen, (Origin.PEOPLE, Origin.COMPARE))
+        return f"gac-votes-{chosen}.{chosen.suffix}", self.content(chosen, Origin.PEOPLE)
 
     def lines(self) -> Iterator[str]:
         """All runs that have ended, then all battles that are not open: a JSON object and a line end each. The others
@@ -40,13 +40,12 @@ class Exports:
         yield from (_run_line(run) for run in self._store.export() if run["status"] != RunStatus.RUNNING)
         yield from _battle_lines(self._store.battles.export())
 
-    def content(self, wanted: Format, origins: Iterable[Origin]) -> Iterator[bytes]:
-        """The parts of a file of the votes of some origins, without open battles; read as they are asked for."""
-        chosen, battles = set(origins), self._store.battles.export()
-        return _parts((one for one in battles if one.origin in chosen), wanted)
+    def content(self, wanted: Format, origin: Origin) -> Iterator[bytes]:
+        """The parts of a file of the votes of an origin, without open battles; read as they are asked for."""
+        return _parts((one for one in self._store.battles.export() if one.origin == origin), wanted)
 
     def published(self, battle_id: str) -> str:
-        """The line of a battle on which a vote stands, if its visitor agreed that it is published; "" otherwise."""
+        """The line of a battle that has a vote, if its visitor agreed that it is published; "" otherwise."""
         battle = self._store.battles.find(battle_id)
         is_agreed = battle is not None and battle.outcome and battle.body.get("consent")
         return next(_battle_lines([battle]), "") if battle and is_agreed else ""

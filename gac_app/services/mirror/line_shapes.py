@@ -162,7 +162,6 @@ class BattleBody(TypedDict):
 class BattleLine(TypedDict):
     battle_id: Id
     visitor: Visitor
-    run_id: Id | None
     origin: Annotated[str, _one_of(Origin)]
     is_blind: bool
     left: Annotated[str, Field(pattern=r"^[^\x00]{1,80}$")]  # databases take no zero bytes in columns

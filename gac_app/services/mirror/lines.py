@@ -29,9 +29,9 @@ def written_line(line: Mapping[str, Any]) -> str:
 
 
 def checked_before(text: bytes) -> Line:
-    """As `line_of`, of a text that it has taken. Battles, which it does not change, are not checked again."""
+    """As `line_of`, of a text that it has taken. Battles, which the check does not change, are not checked again."""
     line: Line = orjson.loads(text)
-    return line if "battle_id" in line else _checked(line)
+    return _of_today(line) if "battle_id" in line else _checked(line)
 
 
 def line_of(text: bytes) -> Line:
@@ -58,7 +58,7 @@ def _checked(line: Line) -> Line:
         raise RequestError("line", f"is nested more than {_MAX_DEPTH} levels deep")
     try:
         if "battle_id" in line:
-            return _BATTLE.validate_python(line)
+            return _BATTLE.validate_python(_of_today(line))
         if "deleted" in line:
             return _DELETION.validate_python(line)
         return (_DAMAGED if line.get("status") == RunStatus.DAMAGED else _RUN).validate_python(line)
@@ -67,3 +67,20 @@ def _checked(line: Line) -> Line:
         reason = f"{path_of(first['loc'])}: {first['msg'].removeprefix('Value error, ')}"
         printable = "".join(char if char.isprintable() else "?" for char in reason)
         raise RequestError("line", printable[:_MAX_REASON_CHARS]) from None
+
+
+def _of_today(battle: Line) -> Line:
+    """A battle's line of any release without what is gone since 1.1: a run, and votes that were taken back. Raises
+    RequestError if a vote on a run implied the battle.
+    """
+    if battle.pop("run_id", None) is not None:
+        reason = "a vote on Compare implied this battle, as up to release 1.1; its run has the vote"
+        raise RequestError("run_id", reason)
+    rows: Any = battle.get("judgements")
+    is_list = isinstance(rows, list) and all(isinstance(row, dict) for row in rows)
+    kinds = [row.get("kind") for row in rows] if is_list else []
+    if "undo" in kinds:
+        last_undo = max(at for at, kind in enumerate(kinds) if kind == "undo")
+        left = (at for at, kind in enumerate(kinds) if kind != "undo" and (kind != "vote" or at > last_undo))
+        battle["judgements"] = [{**rows[at], "position": position} for position, at in enumerate(left)]
+    return battle

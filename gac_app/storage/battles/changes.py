@@ -15,14 +15,13 @@ from sqlalchemy.orm import Session
 
 from gac_app.errors import Phrase, RequestError
 from gac_app.storage.battles import standing_votes
-from gac_app.storage.battles.queries import get_owned, has_vote, owned, stored_judgement, whole
+from gac_app.storage.battles.queries import get_owned, has_vote, stored_judgement, whole
 from gac_app.storage.battles.records import BATTLE_COLUMNS, BattleRecord, Kind, NewBattle, NewJudgement, StoredBattle
 from gac_app.storage.battles.tables import Battle, Judgement, StandingVote
 from gac_app.storage.database.database import server_of, when_written
 from gac_app.storage.database.encryption import Key, destroy_keys, encrypt_json, key_of, new_key, new_keys
-from gac_app.storage.database.tables import Base, RunKey
+from gac_app.storage.database.tables import Base
 from gac_app.storage.database.visitors import existing, imported_visitors, own_visitor
-from gac_app.storage.runs.tables import Run
 from gac_app.storage.text import clean_text
 
 MAX_JUDGEMENTS = 20  # of a battle by its visitor: each reads those before it
@@ -62,8 +61,8 @@ def update(session: Session, battle_id: str, status: str, body: Mapping[str, Any
 
 
 def judge(session: Session, visitor_key: str, battle_id: str, new: NewJudgement) -> None:
-    """Append a vote or a remark, or an undo as earlier releases did, to the visitor's battle. A vote is final: no
-    server judges the battle any more. Raises RequestError for a row out of order or too many, and a second vote.
+    """Append a vote or a remark to the visitor's battle. A vote is final: no server judges the battle any more. Raises
+    RequestError for a row out of order or too many, and a second vote.
     """
     if new.position >= MAX_JUDGEMENTS:
         raise RequestError("comment", Phrase("You have changed your reasons too often. They stay as they are."))
@@ -81,13 +80,6 @@ def give_verdict(session: Session, battle_ids: Sequence[str], verdict: str) -> N
     """Append the operator's verdict to battles; those that are gone are left out."""
     for battle in session.scalars(select(Battle).where(Battle.id.in_(battle_ids)).options(*whole())):
         _append(session, battle, NewJudgement(position=_num_own(battle), kind=Kind.VERDICT, outcome=verdict))
-
-
-def take_back_implied(session: Session, visitor_key: str, run_id: str) -> None:
-    """Take back the votes on battles that an earlier vote on a run implied."""
-    for battle in session.scalars(owned(visitor_key).where(Battle.run_id == clean_text(run_id)).options(*whole())):
-        if has_vote(battle):
-            _append(session, battle, NewJudgement(position=_num_own(battle), kind=Kind.UNDO))
 
 
 def _append(session: Session, battle: Battle, new: NewJudgement) -> None:
@@ -118,14 +110,8 @@ def _num_own(battle: Battle) -> int:
 
 def remove(session: Session, visitor_key: str, battle_id: str) -> None:
     battle = get_owned(session, visitor_key, battle_id)
-    if battle.run_id is None:  # otherwise the key belongs to the run
-        destroy_keys(session, select(Battle.key_id).where(Battle.id == battle.id))
+    destroy_keys(session, select(Battle.key_id).where(Battle.id == battle.id))
     session.execute(delete(Battle).where(Battle.id == battle.id))
-
-
-def remove_all(session: Session, battle_ids: Sequence[str]) -> None:
-    """Delete battles that have the keys of runs."""
-    session.execute(delete(Battle).where(Battle.id.in_(battle_ids)))
 
 
 def import_battles(session: Session, battles: Sequence[StoredBattle]) -> int:
@@ -140,12 +126,10 @@ def import_battles(session: Session, battles: Sequence[StoredBattle]) -> int:
 
 def _add_all(session: Session, battles: Sequence[StoredBattle]) -> None:
     visitor_ids = imported_visitors(session, (battle.visitor for battle in battles))
-    keys = _keys(session, battles)
     rows: dict[type[Base], list[dict[str, Any]]] = {Battle: [], Judgement: [], StandingVote: []}
-    for battle in battles:
+    for battle, key in zip(battles, new_keys(session, len(battles)), strict=True):
         visitor_id = visitor_ids[battle.visitor]
-        key, run_id = keys[battle.battle_id]
-        more = {"visitor_id": visitor_id, "run_id": run_id, "created_at": datetime.fromisoformat(battle.created_at)}
+        more = {"visitor_id": visitor_id, "created_at": datetime.fromisoformat(battle.created_at)}
         rows[Battle].append({**_columns(battle, key), **more})
         rows[Judgement] += [_judgement_row(battle.battle_id, judgement, key.key) for judgement in battle.judgements]
         if vote := standing_votes.row_of(battle, battle.judgements):  # its address stays in the other database
@@ -153,21 +137,6 @@ def _add_all(session: Session, battles: Sequence[StoredBattle]) -> None:
     for table, found in rows.items():
         if found:
             session.execute(insert(table), found)
-
-
-def _keys(session: Session, battles: Sequence[StoredBattle]) -> dict[str, tuple[Key, str | None]]:
-    """By battle: its key, and the run that implied it, whose key it is then."""
-    run_ids = {battle.run_id for battle in battles if battle.run_id}
-    query = select(Run.id, RunKey.id, RunKey.key).join(RunKey, RunKey.id == Run.key_id).where(Run.id.in_(run_ids))
-    of_runs = {run_id: Key(key_id, key) for run_id, key_id, key in session.execute(query)}
-    alone = [battle.battle_id for battle in battles if battle.run_id not in of_runs]
-    own = dict(zip(alone, new_keys(session, len(alone)), strict=True))
-    return {
-        battle.battle_id: (own[battle.battle_id], None)
-        if battle.battle_id in own
-        else (of_runs[str(battle.run_id)], battle.run_id)
-        for battle in battles
-    }
 
 
 def _judge_again(session: Session, battle: StoredBattle) -> bool:

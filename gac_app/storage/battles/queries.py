@@ -8,20 +8,17 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Engine, Select, exists, func, or_, select
-from sqlalchemy.orm import Session, aliased, joinedload, selectinload
+from sqlalchemy import ColumnElement, Engine, Select, exists, func, select
+from sqlalchemy.orm import Session, joinedload, selectinload
 
 from gac_app.errors import DamagedError, Phrase
-from gac_app.storage.battles.records import BATTLE_COLUMNS, CastVote, Holding, Kind, StoredBattle, implied_id
+from gac_app.storage.battles.records import BATTLE_COLUMNS, CastVote, Holding, Kind, StoredBattle
 from gac_app.storage.battles.tables import Battle, Judgement
-from gac_app.storage.database.encryption import damage_named, decrypt_json, key_of, unless_damaged
+from gac_app.storage.database.encryption import damage_named, decrypt_json, key_of
 from gac_app.storage.database.engine import reading
 from gac_app.storage.database.paging import pages
 from gac_app.storage.database.tables import utc_now
 from gac_app.storage.database.visitors import existing, is_visitor
-from gac_app.storage.runs.records import BESIDE, ENSEMBLE
-from gac_app.storage.runs.rows import content_of
-from gac_app.storage.runs.tables import Run
 from gac_app.storage.text import clean_text
 
 _JUDGED_WITHIN = timedelta(days=1)  # later, a battle is not judged any more
@@ -33,10 +30,10 @@ def load(session: Session, visitor_key: str, battle_id: str) -> StoredBattle:
 
 
 def cast(session: Session) -> list[CastVote]:
-    """All blind votes of people that stand for good, newest first, for the operator."""
+    """All blind votes of people, newest first, for the operator."""
     columns = (Judgement.battle_id, Battle.left, Battle.right, Judgement.created_at, Judgement.facts)
     query = select(*columns).join(Battle, Battle.id == Judgement.battle_id)
-    query = query.where(Judgement.kind == Kind.VOTE, Battle.is_blind, ~_is_undone())
+    query = query.where(Judgement.kind == Kind.VOTE, Battle.is_blind)
     return list(map(CastVote._make, session.execute(query.order_by(Judgement.created_at.desc()))))
 
 
@@ -88,15 +85,9 @@ def export(engine: Engine, visitor_key: str = "") -> Iterator[StoredBattle]:
 
 
 def agreed(session: Session) -> list[str]:
-    """The ids of the battles that may be published: a vote stands, and the visitor agrees. Nothing is decrypted."""
-    query = select(Battle.id).where(Battle.has_consent, Battle.run_id.is_(None), _has_vote())
+    """The ids of the battles that may be published: there is a vote, and the visitor agrees. Nothing is decrypted."""
+    query = select(Battle.id).where(Battle.has_consent, _has_vote())
     return list(session.scalars(query.order_by(Battle.created_at, Battle.id)))
-
-
-def of_run(session: Session, run_id: str) -> list[StoredBattle]:
-    """The battles that votes on a run implied, up to release 1.1."""
-    query = select(Battle).where(Battle.run_id == run_id).order_by(Battle.id).options(*whole())
-    return list(map(stored, session.scalars(query)))
 
 
 def of_id(session: Session, battle_id: str) -> StoredBattle | None:
@@ -105,27 +96,9 @@ def of_id(session: Session, battle_id: str) -> StoredBattle | None:
     return None if battle is None else stored(battle)
 
 
-def ids_of_run(session: Session, run_id: str) -> tuple[str, ...]:
-    """The ids of all battles that hold the text of a run: those that votes on it implied, those that
-    have its answer beside another run's, and those implied by votes on later turns, which were fed it.
-    """
-    run_id = clean_text(run_id)
-    later = session.scalars(select(Run.id).where(Run.parent_run_id == run_id))
-    pairs = [implied_id(other_id, (ENSEMBLE, BESIDE)) for other_id in later]
-    conversation = select(Run.conversation_id).where(Run.id == run_id).scalar_subquery()
-    judged = session.scalars(select(Run).where(Run.conversation_id == conversation, Run.id.in_(select(Battle.run_id))))
-    run_ids = [run_id, *(run.id for run in judged if _was_fed(run, run_id))]
-    return tuple(session.scalars(select(Battle.id).where(or_(Battle.run_id.in_(run_ids), Battle.id.in_(pairs)))))
-
-
 def ids_of_visitor(session: Session, visitor_key: str) -> tuple[str, ...]:
     """The ids of a visitor's battles."""
     return tuple(session.scalars(owned(visitor_key).with_only_columns(Battle.id)))
-
-
-def _was_fed(run: Run, turn_id: str) -> bool:
-    """Whether a run continues this turn. One that can no longer be read may."""
-    return unless_damaged(lambda: turn_id in content_of(run)["turn_ids"], True)
 
 
 def _is_open() -> ColumnElement[bool]:
@@ -141,22 +114,11 @@ def _is_held() -> ColumnElement[bool]:
 
 
 def _has_vote() -> ColumnElement[bool]:
-    """Whether a vote stands."""
-    return exists().where(Judgement.battle_id == Battle.id, Judgement.kind == Kind.VOTE, ~_is_undone())
-
-
-def _is_undone() -> ColumnElement[bool]:
-    """Whether a vote was undone."""
-    later = aliased(Judgement)
-    return exists().where(
-        later.battle_id == Judgement.battle_id, later.position > Judgement.position, later.kind == Kind.UNDO
-    )
+    return exists().where(Judgement.battle_id == Battle.id, Judgement.kind == Kind.VOTE)
 
 
 def has_vote(battle: Battle) -> bool:
-    """Whether there is a vote that was not taken back."""
-    votes = [row.kind for row in battle.judgements if row.kind in (Kind.VOTE, Kind.UNDO)]
-    return votes[-1:] == [Kind.VOTE]
+    return any(row.kind == Kind.VOTE for row in battle.judgements)
 
 
 def owned(visitor_key: str) -> Select[Battle]:

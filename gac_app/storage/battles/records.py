@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,16 +11,13 @@ from typing import Any, NamedTuple
 from sqlalchemy import Row
 
 # What rows, values and exports call by the same name.
-BATTLE_COLUMNS = ("run_id", "origin", "is_blind", "left", "right", "language", "config_hash", "status")
+BATTLE_COLUMNS = ("origin", "is_blind", "left", "right", "language", "config_hash", "status")
 
 
 class Kind(StrEnum):
-    """The kind of a judgement. Judgements are only appended; the last vote or undo counts. Undos are of earlier
-    releases, or of votes that a vote on a run implied.
-    """
+    """The kind of a judgement. Judgements are only appended, and a battle has one vote at most."""
 
     VOTE = "vote"
-    UNDO = "undo"
     REMARK = "remark"  # reasons and a comment, encrypted; the last remark counts
     VERDICT = "verdict"  # of the operator, on the vote; the last one counts
 
@@ -32,13 +28,11 @@ class BattleRecord:
 
     Attributes:
         battle_id: made by the caller (uuid4 hex).
-        run_id: the run whose vote implied the battle, up to release 1.1; then it is encrypted with that run's key.
         left, right: names of the contestants.
         body: JSON-able; encrypted.
     """
 
     battle_id: str
-    run_id: str | None = None
     origin: str
     is_blind: bool
     left: str
@@ -73,15 +67,9 @@ class NewJudgement:
     body: Mapping[str, Any] | None = None
 
 
-def implied_id(run_id: str, pair: tuple[str, str]) -> str:
-    """The id of the battle between two streams that a vote on a run implied, up to release 1.1."""
-    return hashlib.blake2b(f"{run_id} {pair}".encode(), digest_size=16).hexdigest()
-
-
-def standing_vote(judgements: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    """The vote that was not taken back, whatever the operator's verdict; None = there is none."""
-    last = next((row for row in reversed(judgements) if row["kind"] in (Kind.VOTE, Kind.UNDO)), None)
-    return last if last and last["kind"] == Kind.VOTE else None
+def vote_in(judgements: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """The vote, whatever the operator's verdict; None = there is none."""
+    return next((row for row in judgements if row["kind"] == Kind.VOTE), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,12 +87,12 @@ class StoredBattle(BattleRecord):
 
     @property
     def vote(self) -> Mapping[str, Any] | None:
-        """The vote that stands; None = there is none."""
-        return standing_vote(self.judgements)
+        """None = there is none."""
+        return vote_in(self.judgements)
 
     @property
     def outcome(self) -> str:
-        """That of the vote that stands; "" = none."""
+        """That of the vote; "" = none."""
         return self.vote["outcome"] if self.vote else ""
 
     def last(self, kind: Kind) -> Mapping[str, Any] | None:
@@ -126,7 +114,7 @@ class Holding(NamedTuple):
     client: str
 
 
-VoteRow = Row[Any]  # a vote that was not taken back: the columns of `tables.StandingVote`
+VoteRow = Row[Any]  # the columns of `tables.StandingVote`
 
 
 class VoteNews(NamedTuple):

@@ -1,4 +1,4 @@
-"""Votes that were not taken back, as rows of numbers. `changes` keeps them beside the judgements."""
+"""Votes that count, as rows of numbers. `changes` keeps them beside the judgements."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Select, delete, func, select
 from sqlalchemy.orm import Session
 
-from gac_app.storage.battles.records import Kind, StoredBattle, VoteNews, VoteRow, standing_vote
+from gac_app.storage.battles.records import Kind, StoredBattle, VoteNews, VoteRow, vote_in
 from gac_app.storage.battles.tables import Battle, StandingVote
 from gac_app.storage.database.tables import VisitorSession
 from gac_app.storage.database.visitors import is_visitor
@@ -23,21 +23,21 @@ _COLUMNS = list(StandingVote.__table__.c)
 
 
 def row_of(battle: Battle | StoredBattle, judgements: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
-    """What a battle's judgements, with the operator's last verdict, say of the vote that stands; None = there is none.
+    """What a battle's judgements, with the operator's last verdict, say of the vote; None = there is none that counts.
     Whose vote on which battle it is, and from which address, is not among these columns.
     """
-    last = standing_vote(judgements)
+    vote = vote_in(judgements)
     verdict = next((one["outcome"] for one in reversed(judgements) if one["kind"] == Kind.VERDICT), "")
-    if last is None or verdict == DROPPED:
+    if vote is None or verdict == DROPPED:
         return None
-    facts = last["facts"]
+    facts = vote["facts"]
     sides = [
         zip(_FACTS[side], map(facts.get(side, {}).get, _DEFAULTS, _DEFAULTS.values()), strict=True) for side in _SIDES
     ]
     return {
         **{name: getattr(battle, name) for name in ("left", "right", "origin", "language", "config_hash")},
-        "outcome": last["outcome"],
-        "voted_s": datetime.fromisoformat(last["created_at"]).timestamp(),
+        "outcome": vote["outcome"],
+        "voted_s": datetime.fromisoformat(vote["created_at"]).timestamp(),
         "turn": facts.get("turn", 1),
         "is_flagged": not verdict and bool(facts.get("flags")),
         **dict(chain(*sides)),

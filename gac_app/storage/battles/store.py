@@ -53,7 +53,6 @@ class BattleStore:
     holding = reads(queries.holding)
     newest = reads(queries.newest)
     find = reads(queries.of_id)
-    of_run = reads(queries.of_run)
     agreed = reads(queries.agreed)
     num_started = reads(queries.num_started)
     num_judgements = reads(queries.num_judgements)

@@ -13,8 +13,7 @@ from gac_app.storage.database.tables import ID, Base, RunKey, VisitorSession, ne
 class Battle(Base):
     """Two contestants' answers to the same prompts. `left` and `right` are their names.
 
-    `body` is encrypted JSON: each side's settings, messages and answers, turn by turn. A battle that a vote on a run
-    implied, up to release 1.1, is encrypted with that run's key, and is deleted with it.
+    `body` is encrypted JSON: each side's settings, messages and answers, turn by turn.
     """
 
     __tablename__ = "battle"
@@ -22,7 +21,7 @@ class Battle(Base):
 
     id: Mapped[str] = mapped_column(ID, primary_key=True)
     visitor_id: Mapped[int] = mapped_column(ForeignKey("visitor_session.id", ondelete="CASCADE"), index=True)
-    run_id: Mapped[str | None] = mapped_column(ForeignKey("run.id", ondelete="CASCADE"), index=True)
+    run_id: Mapped[str | None] = mapped_column(ForeignKey("run.id", ondelete="CASCADE"), index=True)  # unused
     key_id: Mapped[int]
     server_id: Mapped[str | None] = mapped_column(ID, index=True)  # that judges it; None = it cannot be judged
     origin: Mapped[str] = mapped_column(String(16))
@@ -60,8 +59,7 @@ class ArenaControls(Base):
 
 
 class Judgement(Base):
-    """A vote on a battle, an undo of earlier releases, a remark, or the operator's verdict. Rows are append-only; the
-    last ones count.
+    """A vote on a battle, a remark, or the operator's verdict. Rows are append-only; the last ones count.
 
     `facts` is JSON of numbers and flags, without any text of the battle. `body` is a remark, encrypted JSON.
     """
@@ -80,7 +78,7 @@ class Judgement(Base):
 
 
 class StandingVote(Base):
-    """A vote that was not taken back, with what leaderboards need of it, so that they read nothing encrypted or large.
+    """A vote that the operator has not dropped, with what leaderboards need of it, so that they read nothing large.
 
     Numbers only grow, and a row that changes gets a new one. So whoever has read the rows up to a number reads only
     what came later. `is_flagged`, styles and costs repeat the facts of the judgement.

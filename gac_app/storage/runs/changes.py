@@ -75,12 +75,14 @@ def _get_run(session: Session, run_id: str) -> Run:
 
 
 def vote(session: Session, visitor_key: str, run_id: str, outcome: str) -> None:
+    """Vote on the visitor's run. A second vote replaces the first."""
     run, outcome = get_owned(session, visitor_key, run_id), clean_text(outcome)
     if outcome != outcome_of(run):
         session.merge(Vote(run_id=run.id, body=encrypt(key_of(run), outcome.encode()), created_at=utc_now()))
 
 
 def undo_vote(session: Session, visitor_key: str, run_id: str) -> None:
+    """Take back the vote on the visitor's run, if there is one."""
     run = get_owned(session, visitor_key, run_id)
     if run.vote:
         session.execute(delete(Vote).where(Vote.run_id == run.id))

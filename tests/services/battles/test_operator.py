@@ -76,7 +76,7 @@ def test_a_verdict_is_in_exports_and_comes_back_with_them(arena: Arena) -> None:
     lines = list(Exports(arena.store).lines())
     assert not any(client in line for line in lines for client in ("school", "elsewhere", '"client"'))
     assert imported(arena.store, lines).num_new == 0
-    rows = json.loads(b"".join(Exports(arena.store).content(Format.LMSYS, [Origin.PEOPLE])))
+    rows = json.loads(b"".join(Exports(arena.store).content(Format.LMSYS, Origin.PEOPLE)))
     assert sorted(row["flags"] for row in rows) == ["", "burst agreement dropped", "dropped", "dropped", "fast dropped"]
 
 

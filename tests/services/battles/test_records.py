@@ -65,23 +65,21 @@ def judged(shown: int = 99, *, is_stopped: bool = False) -> Battle:
 
 def stored(battle: Battle, status: str = "answered", judgements: tuple[dict[str, Any], ...] = ()) -> StoredBattle:
     return StoredBattle(
-        **{side: one.name for side, one in battle.pair.items()}, battle_id=battle.id, visitor="v", run_id=None,
+        **{side: one.name for side, one in battle.pair.items()}, battle_id=battle.id, visitor="v",
         origin="people", is_blind=True, language="en", config_hash="c", status=status, created_at="2026-01-01",
         body=body_of(battle, {}), judgements=judgements,
     )  # fmt: skip
 
 
 VOTE = {"kind": "vote", "outcome": "left"}
-UNDO = {"kind": "undo", "outcome": ""}
 
 
 @pytest.mark.parametrize(("shown", "is_stopped"), [(99, False), (1, True), (3, True)])
 def test_a_stored_battle_is_shown_as_it_was(shown: int, is_stopped: bool) -> None:
-    """Also where votes of earlier releases were taken back, and as another program may have written it."""
+    """Also as another program may have written it."""
     battle = judged(shown, is_stopped=is_stopped)
     assert stored_view(stored(battle, judgements=(VOTE,))) == live_view(battle)
-    again = stored(battle, judgements=(VOTE, UNDO, VOTE))
-    assert stored_view(again) == replace(live_view(battle), ballot=4)
+    again = stored(battle, judgements=(VOTE,))
     again.body["turns"][1]["shown"] = {"left": 2}
     assert stored_view(again).turns[1].right.text == "jk"
 
@@ -90,7 +88,6 @@ def test_a_stored_battle_is_shown_as_it_was(shown: int, is_stopped: bool) -> Non
     ("status", "judgements", "is_other", "phase", "message"),
     [
         ("answered", (), False, "interrupted", UNJUDGED),
-        ("answered", (VOTE, UNDO), False, "interrupted", UNJUDGED),
         ("answered", (VOTE,), True, "interrupted", "Why not."),
         ("void", (), False, "void", VOID),
         ("skipped", (), False, "skipped", ""),

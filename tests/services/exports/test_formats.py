@@ -49,7 +49,7 @@ def battle(
         remark = {"id": "2" * 32, "position": 1, "kind": "remark", "outcome": "", "facts": {}, "body": body}
         rows.append({**rows[0], **remark})
     known = StoredBattle(
-        battle_id=outcome.encode().hex().zfill(32), visitor="v" * 32, run_id=None, origin="people", is_blind=True,
+        battle_id=outcome.encode().hex().zfill(32), visitor="v" * 32, origin="people", is_blind=True,
         left="Smol", right="gate", language="en", config_hash="c", status="answered", created_at=AT,
         body={"sides": dict.fromkeys(("left", "right"), SIDE), "turns": turns}, judgements=tuple(rows),
     )  # fmt: skip
@@ -69,10 +69,7 @@ def lines(data: bytes) -> list[dict[str, Any]]:
 
 
 def test_only_votes_that_stand_are_exported() -> None:
-    whole = battle()
-    undo = {**whole.judgements[0], "kind": "undo", "outcome": "", "position": 1}
-    taken_back = battle(judgements=(*whole.judgements, undo))
-    assert [vote.outcome for vote in votes(battle("tie"), taken_back, battle(judgements=()))] == ["tie"]
+    assert [vote.outcome for vote in votes(battle("tie"), battle(judgements=()))] == ["tie"]
 
 
 def test_a_preference_has_each_side_as_shown() -> None:

@@ -47,7 +47,7 @@ def fresh(line: Json) -> Json:
         return line | {"run_id": new_id(), "conversation_id": new_id()}
     for judgement in line["judgements"]:
         judgement["id"] = new_id()
-    return line | {"battle_id": new_id(), "run_id": None}
+    return line | {"battle_id": new_id()}
 
 
 def text_of(line: Json) -> str:
@@ -145,6 +145,21 @@ def test_bad_lines_are_named_and_the_rest_comes_in(
     assert done == ImportResult(2, 0, 0, len(KINDS))
     assert "what somebody wrote" not in done.reasons
     everything_works(other)
+
+
+def test_what_release_1_1_wrote_comes_in_as_today(good: list[Json], other: Store) -> None:
+    battle = fresh(good[BATTLE])
+    vote, remark = battle["judgements"]
+    undo = {**vote, "id": new_id(), "kind": "undo", "outcome": "", "facts": {}}
+    rows = [vote, undo, remark, {**vote, "id": new_id(), "outcome": "tie"}, {**remark, "id": new_id()}]
+    old = {**battle, "run_id": None, "judgements": [{**row, "position": at} for at, row in enumerate(rows)]}
+    implied = {**fresh(good[BATTLE]), "run_id": "a" * 32, "origin": "compare"}
+    done = imported(other, [json.dumps(old), json.dumps(implied)])
+    assert (done.num_new, done.num_bad) == (1, 1)
+    assert "line 2: a vote on Compare implied this battle" in done.reasons
+    (found,) = other.battles.export()
+    assert [(row["position"], row["kind"]) for row in found.judgements] == [(0, "remark"), (1, "vote"), (2, "remark")]
+    assert found.outcome == "tie"
 
 
 @pytest.mark.parametrize("moment", ["2026-01-31T12:00:00Z", "2026-01-31T12:00:00.5-08:00"])

@@ -13,10 +13,10 @@ from unittest.mock import Mock
 import pytest
 
 from gac_app.errors import NotFoundError, RequestError
-from gac_app.storage import NewBattle, NewJudgement, NewRun, Store, StoredBattle
+from gac_app.storage import NewBattle, NewJudgement, Store
 from gac_app.storage.database import visitors
 from tests.databases import database_in, sql, statements
-from tests.storage.samples import ALICE, BOB, new_id, new_run
+from tests.storage.samples import ALICE, BOB, new_id
 from tests.storage.test_deletion import occurrences
 
 BODY = {"turns": [{"prompt": "xyzzy?", "left": {"text": "xyzzy é\u2028 \ud800"}, "right": {"text": "𝔊 مرحبا"}}]}
@@ -36,18 +36,6 @@ def judged(store: Store, visitor_key: str = ALICE, **changes: Any) -> NewBattle:
     store.battles.start(battle)
     store.battles.judge(visitor_key, battle.battle_id, VOTE).result()
     return battle
-
-
-def implied(store: Store, run_id: str) -> StoredBattle:
-    """A battle of ALICE's that a vote on a run implied, as release 1.1.0 exported it."""
-    store.flush()
-    new = judged(store)
-    (known,) = store.battles.export()
-    row = {**known.judgements[0], "id": new_id()}
-    old = replace(known, battle_id=new_id(), run_id=run_id, origin="compare", is_blind=False, judgements=(row,))
-    store.delete_battle(ALICE, new.battle_id).result()
-    assert store.import_records([], [old]).result() == (1, 0)
-    return old
 
 
 def test_a_battle_comes_back_with_its_judgements(store: Store) -> None:
@@ -70,7 +58,7 @@ def test_the_database_itself_refuses_a_second_vote(store: Store, path: Path) -> 
         with pytest.raises(RequestError, match="judged this battle already"):
             store.battles.judge(ALICE, battle.battle_id, NewJudgement(position=position, kind=kind)).result()
     with pytest.raises(NotFoundError):
-        store.battles.judge(BOB, battle.battle_id, NewJudgement(position=1, kind="undo")).result()
+        store.battles.judge(BOB, battle.battle_id, NewJudgement(position=1, kind="remark")).result()
     with pytest.raises(RequestError, match="can no longer be judged"):
         store.battles.judge(ALICE, battle.battle_id, replace(VOTE, position=1)).result()
     assert store.num_errors == 0
@@ -94,21 +82,6 @@ def test_what_is_deleted_is_gone_with_its_key(store: Store, path: Path) -> None:
     assert store.battles.votes() == []
     with pytest.raises(NotFoundError):
         store.battles.update(kept.battle_id, "answered", BODY).result()
-
-
-def test_an_imported_battle_shares_the_key_of_its_run(store: Store, other: Store, tmp_path: Path) -> None:
-    run, kept = new_run(), new_run("kept")
-    store.start_run(run)
-    old = implied(store, run.run_id)
-    exported = list(store.battles.export())
-    for one in (kept, run):
-        other.start_run(one).result()
-    assert other.import_records([], exported).result() == (1, 0)
-    assert [(one.battle_id, one.run_id) for one in other.battles.export()] == [(old.battle_id, run.run_id)]
-    other.delete_run(ALICE, run.run_id).result()
-    assert list(other.battles.export()) == []
-    assert other.load_run(ALICE, kept.run_id).prompt == "kept"
-    assert sql(tmp_path / "other.db", "SELECT count(*) FROM run_key WHERE is_used") == [(1,)]
 
 
 def test_an_export_pages_and_leaves_damaged_battles_out(store: Store, path: Path) -> None:
@@ -163,45 +136,24 @@ def test_an_observer_who_is_told_of_a_vote_can_read_it(store: Store) -> None:
 def test_battles_to_publish_are_found_without_a_key(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr("gac_app.storage.battles.queries.decrypt_json")
     agreed = {**BODY, "consent": True}
-    kept, undone = judged(store, body=agreed), judged(store, body=agreed)
+    kept = judged(store, body=agreed)
     judged(store)
     store.battles.start(new_battle(body=agreed)).result()
-    store.battles.judge(ALICE, undone.battle_id, NewJudgement(position=1, kind="undo")).result()
     store.battles.judge(ALICE, kept.battle_id, NewJudgement(position=1, kind="remark", body={})).result()
     assert store.battles.agreed() == [kept.battle_id]
 
 
-def test_a_vote_after_an_undone_one_stands(store: Store, other: Store) -> None:
-    battle = judged(store, body={**BODY, "consent": True})
-    store.battles.judge(ALICE, battle.battle_id, NewJudgement(position=1, kind="undo")).result()
-    (undone,) = store.battles.export()
-    again = {**undone.judgements[0], "id": new_id(), "position": 2}
-    other.import_records([], [replace(undone, judgements=(*undone.judgements, again))]).result()
-    assert [vote.battle_id for vote in (*other.battles.cast(), *other.battles.votes())] == [battle.battle_id] * 2
-    assert other.battles.agreed() == [battle.battle_id]
-
-
 def test_what_was_judged_here_since_counts(store: Store, other: Store) -> None:
-    """A vote was taken back here, and got a remark where it was copied to."""
+    """A vote got a remark here, and another one where it was copied to."""
     battle = judged(store)
     other.import_records([], list(store.battles.export())).result()
     (copied,) = other.battles.export()
-    store.battles.judge(ALICE, battle.battle_id, NewJudgement(position=1, kind="undo")).result()
-    remark = {**copied.judgements[0], "id": new_id(), "position": 2, "kind": "remark", "outcome": "", "body": {}}
+    store.battles.judge(ALICE, battle.battle_id, NewJudgement(position=1, kind="remark", body={})).result()
+    remark = {**copied.judgements[0], "id": new_id(), "position": 1, "kind": "remark", "outcome": "", "body": {}}
     later = replace(copied, judgements=(*copied.judgements, remark))
     assert store.import_records([], [later]).result() == (0, 0)
-    assert store.battles.votes() == []
-    assert [row["kind"] for row in store.battles.load(ALICE, battle.battle_id).judgements] == ["vote", "undo"]
+    assert remark["id"] not in {row["id"] for row in store.battles.load(ALICE, battle.battle_id).judgements}
     assert other.import_records([], [later]).result() == (1, 0)
-
-
-@pytest.mark.parametrize("is_undo", [False, True])
-def test_a_later_vote_takes_back_what_an_old_one_implied(store: Store, run: NewRun, is_undo: bool) -> None:
-    old = implied(store, run.run_id)
-    store.battles.judge(ALICE, old.battle_id, NewJudgement(position=1, kind="remark", body={})).result()
-    assert [vote.origin for vote in store.battles.votes()] == ["compare"]
-    (store.undo_vote(ALICE, run.run_id) if is_undo else store.vote(ALICE, run.run_id, "tie")).result()
-    assert store.battles.votes() == []
 
 
 def test_a_reader_of_votes_is_told_what_came_and_went(store: Store) -> None:
@@ -209,7 +161,7 @@ def test_a_reader_of_votes_is_told_what_came_and_went(store: Store) -> None:
     assert store.battles.votes_version() == (2, 2)
     known = store.battles.news(0, 0)
     assert ([row.battle_id for row in known.added], known.left) == ([first.battle_id, second.battle_id], None)
-    store.battles.judge(ALICE, first.battle_id, NewJudgement(position=1, kind="undo")).result()
+    store.battles.give_verdict([first.battle_id], "dropped").result()
     third = judged(store)
     news = store.battles.news(2, 2)
     assert ([row.battle_id for row in news.added], news.left) == ([third.battle_id], {2, 3})
