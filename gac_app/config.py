@@ -102,7 +102,7 @@ class ArenaConfig(Frozen):
 
 
 class MirrorConfig(Frozen):
-    """The mirror, to which published runs and votes are copied; off unless a dataset or a folder is given."""
+    """The mirror, where published votes are written; off unless a dataset or a folder is given."""
 
     dataset: str = Field("", pattern=r"^([\w.-]+/[\w.-]+)?$", max_length=200)  # on the Hugging Face Hub: org/name
     folder: HomePath | None = None

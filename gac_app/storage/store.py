@@ -116,7 +116,6 @@ class Store(Database):
     share_run = writes(changes.share_run)
     load_run = reads(queries.load_run)
     load_shared = reads(queries.load_shared)
-    exported_run = reads(queries.export_run)
     delete_run = deletes(_delete_run)
 
     def export(self) -> Iterator[dict[str, Any]]:

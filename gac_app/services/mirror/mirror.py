@@ -70,7 +70,7 @@ class Mirror:
         self._lock = threading.Lock()
         self._file = threading.Lock()
         self._is_torn = False  # the last line may lack its end
-        self._erased_at = self._stepped_at = 0.0
+        self._erases_from = self._stepped_at = 0.0
         self._worker = Worker("gac-mirror", self._work, (first_delay_s, MAX_DELAY_S), lambda: ERASE_EVERY_S)
 
     def start(self) -> None:
@@ -172,7 +172,7 @@ class Mirror:
 
     def _erase(self, is_last: bool) -> None:
         """Overwrite the lines of what is deleted, also on other servers, all in one reading of the files."""
-        if (begun := time.monotonic()) < self._erased_at and not is_last:
+        if (begun := time.monotonic()) < self._erases_from and not is_last:
             return
         keys = self._erased_next | self._store.deleted_ids([*self._written])
         if keys:
@@ -181,7 +181,7 @@ class Mirror:
             self._erased_next -= keys
         for key in keys & self._written.keys():
             del self._written[key]
-        self._erased_at = (ended := time.monotonic()) + max(ERASE_EVERY_S, (ended - begun) / ERASING)
+        self._erases_from = (ended := time.monotonic()) + max(ERASE_EVERY_S, (ended - begun) / ERASING)
 
     def _restore(self) -> None:
         """Bring what the files tell into the database, and what it knows beyond them into the file."""
@@ -199,7 +199,7 @@ class Mirror:
             new = sorted(index.deleted - known)  # of a database that was lost: no older export may bring them back
             for first in range(0, len(new), BURIED_AT_ONCE):
                 self._store.bury(new[first : first + BURIED_AT_ONCE]).result()
-            self._erased_next |= index.deleted  # a process may have ended before
+            self._erased_next |= index.deleted | known  # a process may have ended before; a migration erases nothing
             self.deleted(sorted(index.places.keys() & known - index.deleted))
             result = import_indexed(self._store, index, self._goes_on)
         if self._worker.is_closed:
@@ -210,7 +210,7 @@ class Mirror:
         for battle_id in self._store.battles.agreed():
             if battle_id not in index.places and battle_id not in index.deleted:
                 self.changed(battle_id)
-        self._erased_at = 0.0
+        self._erases_from = 0.0
         self.is_restored = True
         self._worker.wake()
 

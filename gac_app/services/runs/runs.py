@@ -40,7 +40,7 @@ class RunService:
         store: keeps the runs.
         versions: of the packages that affect results; stored with each run.
         members: of this configuration; None = made here.
-        mirror: copies what visitors agree to publish.
+        mirror: has the votes that visitors agree to publish.
 
     Attributes:
         config_hash, versions: identify what a result was made with.

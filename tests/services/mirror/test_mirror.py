@@ -27,7 +27,7 @@ from tests.services.house import ALICE, BOB, House, answer, until
 
 
 @pytest.fixture(autouse=True)
-def _erased_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def _erases_from_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mirror_module, "ERASE_EVERY_S", 0.05)
     monkeypatch.setattr(mirror_module, "ERASING", 1.0)
 
@@ -118,6 +118,19 @@ def test_runs_that_release_1_1_published_are_not_read(tmp_path: Path) -> None:
         assert list(Exports(arena.store).lines()) == []
         until(lambda: sum(map(bool, map(str.strip, file.read_text().splitlines()))) == 2, "for the whole erasure")
         assert import_files(arena.store, [file]) == ImportResult(1, 0, 0, 0)
+
+
+def test_what_a_migration_deleted_is_erased(tmp_path: Path) -> None:
+    """A line of release 1.1 that is no longer read has the text of a run, which its visitor may delete."""
+    store = House(tmp_path / "one.db").store()
+    store.bury(["a" * 32]).result()
+    store.close()
+    file = tmp_path / "mirror" / "gac-1.jsonl"
+    file.parent.mkdir()
+    file.write_text(json.dumps({"battle_id": "a" * 32, "run_id": "b" * 32, "body": "words"}) + "\n")
+    with opened(tmp_path, "one") as (_, mirror):
+        settled(mirror)
+        until(lambda: file.read_text().isspace(), "for the erasure")
 
 
 @pytest.mark.parametrize("is_killed", [False, True])
@@ -219,9 +232,9 @@ def test_many_deletions_cost_few_readings(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(mirror_module, "erase", lambda paths, keys: erased.append(set(keys)))
     with opened(tmp_path, "one") as (_, mirror):
         settled(mirror)
-        until(lambda: mirror._erased_at > 0.0, "for the first look")
+        until(lambda: mirror._erases_from > 0.0, "for the first look")
         monkeypatch.setattr(mirror_module, "ERASE_EVERY_S", 3600.0)
-        mirror._erased_at += 3600.0
+        mirror._erases_from += 3600.0
         for number in range(30):
             mirror.deleted([f"{number:032x}"])
             until(lambda: not mirror._deletions, "for its mark")

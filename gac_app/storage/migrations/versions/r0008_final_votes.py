@@ -11,12 +11,14 @@ revision, down_revision, branch_labels, depends_on = "0008", "0007", None, None
 
 _BATTLE = sa.table("battle", sa.column("id"), sa.column("run_id"), sa.column("origin"))
 _STANDING = sa.table("standing_vote", sa.column("battle_id"))
+_TOMBSTONE = sa.table("tombstone", sa.column("id"))
 _JUDGEMENT = sa.table("judgement", *map(sa.column, ("id", "battle_id", "position", "kind")))
 
 
 def upgrade() -> None:
     connection = op.get_bind()
     implied = sa.select(_BATTLE.c.id).where(sa.or_(_BATTLE.c.run_id.is_not(None), _BATTLE.c.origin == "compare"))
+    connection.execute(_TOMBSTONE.insert().from_select(["id"], implied))  # a mirror's files may have their text
     for table in (_STANDING, _JUDGEMENT):
         connection.execute(table.delete().where(table.c.battle_id.in_(implied)))
     connection.execute(_BATTLE.delete().where(_BATTLE.c.id.in_(implied)))
