@@ -39,6 +39,17 @@ def test_links_and_files_lead_somewhere(page: Path) -> None:
     assert [path for path in {*links, *(ROOT / name for name in named)} if not path.exists()] == []
 
 
+def test_docstrings_cite_files_that_exist() -> None:
+    """In their own folder or one around it."""
+    lost = []
+    for path in (ROOT / "gac_app").rglob("*.py"):
+        text = re.sub(r"\w+\.py:\d+", "", path.read_text(encoding="utf-8"))
+        for name in re.findall(r"(?<![\w/.*])[a-z_][\w/]*\.py\b", text):
+            if not any((folder / name).exists() for folder in path.parents):
+                lost.append(f"{path.relative_to(ROOT)}: {name}")
+    assert lost == []
+
+
 def test_the_index_names_every_page() -> None:
     named = set(re.findall(r"\]\(([\w.-]+\.md)\)", (DOCS / "index.md").read_text(encoding="utf-8")))
     assert named == {page.name for page in DOCS.glob("*.md")} - {"index.md"}

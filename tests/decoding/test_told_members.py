@@ -116,6 +116,7 @@ def test_bounds_hold_what_they_bound(seed: int, num: int, weight: float) -> None
         found = partial[model.name] = told_of(logits_V, mapping, num, Teller())
         low_U, high_U = found.bounds_U
         assert bool((low_U <= exact.probs_U + 1e-6).all() and (exact.probs_U <= high_U + 1e-6).all())
+        assert bool((found.estimate.probs_U >= 0).all())
         ranges = [union.extensions(token) for token in union.tokens]
         cuts = zip(found.prefix_mass_bounds(ranges), exact.prefix_mass_bounds(ranges), strict=True)
         for (low_B, high_B), (exact_B, _) in cuts:
@@ -154,6 +155,16 @@ def test_a_sure_choice_takes_one_question_a_step(how: dict[str, Any]) -> None:
     steps, _ = decoded(told(models, [3, 3], tellers), max_new_tokens=5, **how)
     assert [len(teller.asked) for teller in tellers] == [5, 5]
     assert {member.num_told for step in steps for member in step.members} == {3}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_gate_that_told_nearly_all_is_sampled_from(seed: int) -> None:
+    """Rounded, what it told may exceed 1."""
+    models: list[Model] = [RandomModel("a", seed), RandomModel("b", seed + 1)]
+    num = len(models[0].vocabulary) - 1
+    steps, _ = decoded(told(models, [num, num]), temperature=0.7, top_p=0.9, max_new_tokens=8, seed=seed)
+    assert steps
+    assert all(step.gate_choice is not None for step in steps)
 
 
 def test_a_close_call_is_asked_again_in_two_steps() -> None:

@@ -89,7 +89,7 @@ class TokenDistribution:
             return self
         low_U, high_U = self.bounds_U
         room_U = high_U - low_U
-        part = (1 - low_U.sum()) / room_U.sum().clamp_min(1e-30)
+        part = (1 - low_U.sum()).clamp_min(0) / room_U.sum().clamp_min(1e-30)  # rounded, what is told may exceed 1
         return TokenDistribution(low_U + room_U * part, self.partial_ids, parts=[self])
 
     def fetch_logprobs(self, ids: Iterable[int]) -> bool:
