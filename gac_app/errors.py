@@ -150,7 +150,7 @@ class GacError(Exception):
         return Exception.__new__, (type(self), *self.args), self.__dict__  # `__init__` may take other arguments
 
     @property
-    def told(self) -> str:
+    def user_message(self) -> str:
         """What the page says: a phrase, if there is one."""
         return self.args[0] if isinstance(next(iter(self.args), None), Phrase) else str(self)
 
@@ -173,7 +173,7 @@ class RequestError(GacError):
         self.message = message
 
     @property
-    def told(self) -> str:
+    def user_message(self) -> str:
         if isinstance(self.message, Phrase):
             return self.message
         return f"{self.field.replace('_', ' ').capitalize()}: {self.message}"

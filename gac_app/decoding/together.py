@@ -46,7 +46,7 @@ def decode_together(ensemble: Ensemble, parts: tuple[Part, ...]) -> Together:
                     del streams[key]
                 except GacError as error:  # the others continue
                     del streams[key]
-                    yield key, without_folders(error.told)
+                    yield key, without_folders(error.user_message)
                 except Exception:
                     del streams[key]
                     logger.exception("the stream %s broke", key)

@@ -28,7 +28,7 @@ from gac_app.models.sequence import ForwardRequest, KVSequence
 from gac_app.vocab.tokens import MemberVocabulary
 
 # What this side says of itself as the model does.
-_SAID = (
+_FACTS = (
     "engine",
     "about",
     "context_length",
@@ -87,7 +87,7 @@ class ModelHost(Host):
         self._held: dict[int, KVSequence] = {}  # by the asking side's slot
 
     def facts(self) -> dict[str, Any]:
-        said = {name: getattr(self._model, name) for name in _SAID}
+        said = {name: getattr(self._model, name) for name in _FACTS}
         return said | {"vocabulary": _digest(self._model.vocabulary)}
 
     def step(self, reads: list[SlotRead]) -> list[np.ndarray]:
@@ -142,7 +142,7 @@ class HostedModel(Model):
                 why = "transformers, which runs it there, finds other tokens in its GGUF file than llama.cpp here; "
                 why += "name the model's safetensors as its source, or reserve no GPU"
             raise ModelLoadError(f"{self.name}: {why}")
-        for name in _SAID:
+        for name in _FACTS:
             setattr(self, name, facts[name])
         self.device = torch.device("cpu")
 

@@ -139,7 +139,7 @@ class Gac(Owner):
         document. See `answer`, and docs/python.md for what the numbers mean.
         """
         check_listed("continuations", continuations)
-        settings, asked = self._settled(**how)
+        settings, asked = self._settings_of(**how)
         with self._room.place():
             return self.ensemble.score(messages_of(prompt), continuations, settings, **asked)
 
@@ -181,7 +181,7 @@ class Gac(Owner):
 
     # --- how
 
-    def _settled(
+    def _settings_of(
         self,
         settings: Settings | Mapping[str, Any] | None = None,
         *,
@@ -197,7 +197,7 @@ class Gac(Owner):
         return self.config.settings_from(given), {"alone": alone, "raw": raw}
 
     def _request(self, prompt: Prompt, **how: Any) -> Request:
-        settings, asked = self._settled(**how)
+        settings, asked = self._settings_of(**how)
         return self.ensemble.request(messages_of(prompt), settings, **asked)
 
     def _answer(self, stopped: threading.Event, prompt: Prompt, how: Mapping[str, Any]) -> Answer:

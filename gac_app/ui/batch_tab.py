@@ -76,7 +76,7 @@ def _found(service: RunService, visitor_key: str, run_id: str) -> Reply:
     try:
         return _run(service.history.find(visitor_key, run_id))
     except GacError as error:
-        return {"id": run_id, "error": without_folders(error.told), "is_gone": isinstance(error, NotFoundError)}
+        return {"id": run_id, "error": without_folders(error.user_message), "is_gone": isinstance(error, NotFoundError)}
 
 
 def _run(run: RunView) -> Reply:

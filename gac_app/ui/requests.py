@@ -197,7 +197,7 @@ def refusal_json(error: GacError) -> str:
 def _refusal(error: GacError) -> Reply:
     """An error in words; one that `passes` once the members are loaded says so."""
     passes = {"passes": True} if isinstance(error, LoadingError) else {}
-    return {"error": without_folders(error.told), **passes}
+    return {"error": without_folders(error.user_message), **passes}
 
 
 PageFunction = Callable[[Fields], Reply | None]  # called by the page's script

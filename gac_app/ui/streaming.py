@@ -19,7 +19,7 @@ QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 STREAMED: dict[str, Any] = {**QUIET, "concurrency_id": "runs", "concurrency_limit": None}
 
 
-def following(
+def stream_handler(
     stream: Callable[[Callable[[], tuple[str, T]]], AsyncIterator[Any]], start: Callable[[Fields, str], T]
 ) -> Callable[[gr.EventData], AsyncIterator[Any]]:
     """A handler of a script's event: `stream` follows what `start` gives.
@@ -42,7 +42,7 @@ def following(
 
 
 @asynccontextmanager
-async def followed(
+async def start_and_follow(
     threads: Threads, start: Callable[[], T], follow: Callable[[T], AbstractContextManager[None]]
 ) -> AsyncIterator[T]:
     """What `start` gives, followed until the block ends; the block also ends when the page leaves.

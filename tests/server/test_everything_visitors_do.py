@@ -49,7 +49,7 @@ CALLS = {
 }
 EVENTS = {BOARD: ("open", "rerun", "branch", "revise", "compare", "regenerate", "extend"), ARENA: ("next", "follow")}
 FIELDS: dict[str, Any] = {"stream": "ensemble", "position": 0, "first": 0, "token": 5, "is_shared": True}
-FIELDS |= {"with_turns": True, "outcome": "tie", "prompt": "Mine", "settings": None, "ballot": 0, "side": "left"}
+FIELDS |= {"with_turns": True, "outcome": "tie", "prompt": "Mine", "settings": None, "version": 0, "side": "left"}
 FIELDS |= {"turn": 0, "member": "", "left": [], "right": [], "comment": ""}
 SHORT, NO_END = 3, 30_000  # tokens
 
@@ -100,7 +100,7 @@ class Site:
         self.http = self._open.enter_context(http)
         self.tabs = [Tab(self.http, key) for key in KEYS]
 
-    def settle(self) -> None:
+    def wait_for(self) -> None:
         until(lambda: self.mirror.is_restored and not self.mirror.num_waiting, "for the mirror")
 
     def close(self) -> None:
@@ -291,8 +291,8 @@ class Visitors(RuleBasedStateMachine):
     def judge(self, number: int, outcome: str, is_skipped: bool) -> None:
         """Vote, or skip it; what was judged or skipped already is refused."""
         battle = self.battles[number % len(self.battles)]
-        ballot = self.call(battle, "look_battle")["state"]["ballot"]
-        reply = self.call(battle, "skip_battle" if is_skipped else "vote_battle", outcome=outcome, ballot=ballot)
+        version = self.call(battle, "look_battle")["state"]["version"]
+        reply = self.call(battle, "skip_battle" if is_skipped else "vote_battle", outcome=outcome, version=version)
         if battle.outcome or battle.is_skipped:
             assert "error" in reply
         elif is_skipped:

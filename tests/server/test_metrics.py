@@ -62,7 +62,7 @@ def test_a_battle_is_counted_when_its_names_are_told(house: House, caplog: pytes
     view = arena.answered()
     assert figures(arena.runs.metrics) == before
     assert not [record for record in caplog.records if record.name.startswith("gac_app")]
-    voted = arena.service.judge.vote(ALICE, view.id, "left", view.ballot)
+    voted = arena.service.judge.vote(ALICE, view.id, "left", view.version)
     arena.service.battles.look(ALICE, voted.id)
     after = figures(arena.runs.metrics)
     assert after["gac_votes_total", "arena"] == 1.0

@@ -61,8 +61,8 @@ class Browser(Tab):
         said = self.event("gac-arena", "start", prompt="Name three colours", again="", consents=consents)
         found = re.search(r'"id":"([0-9a-f]{32})"', said.replace("\\", ""))
         assert found, said[-2000:]
-        ballot = self.call("gac-arena", "look_battle", battle=found[1])["state"]["ballot"]
-        self.call("gac-arena", "vote_battle", battle=found[1], outcome="left", ballot=ballot)
+        version = self.call("gac-arena", "look_battle", battle=found[1])["state"]["version"]
+        self.call("gac-arena", "vote_battle", battle=found[1], outcome="left", version=version)
         return found[1]
 
 

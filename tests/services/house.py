@@ -77,7 +77,7 @@ def until(condition: Callable[[], object], what: str = "", within_s: float = WAI
 
 def ended(run: LiveRun) -> LiveRun:
     """`run`, once it is over and known to be stored or not."""
-    assert run.wait_for(lambda: run.is_settled, WAIT_S), "the run goes on and on, or is not stored"
+    assert run.wait_for(lambda: run.is_over_and_saved, WAIT_S), "the run goes on and on, or is not stored"
     return run
 
 

@@ -176,7 +176,7 @@ class Spies:
     def told(self) -> str:
         """The pair of the last battle, once a vote is stored."""
         battle = self.arena.battles.all()[-1].id
-        self.call("vote_battle", battle=battle, ballot=self.answered(battle)["state"]["ballot"], outcome="tie")
+        self.call("vote_battle", battle=battle, version=self.answered(battle)["state"]["version"], outcome="tie")
         contestants = self.look(battle)["state"]["contestants"]
         return " ".join(sorted(unpacked(one["name"]) for one in contestants))
 

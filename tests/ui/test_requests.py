@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from gac_app.errors import RequestError, StorageError
 from gac_app.ui.requests import Fields, Reply, Threads, page_json, page_line, replying
-from gac_app.ui.streaming import followed
+from gac_app.ui.streaming import start_and_follow
 from tests.fakes import WAIT_S
 
 JSON = st.recursive(
@@ -114,7 +114,7 @@ async def test_who_leaves_while_it_begins_follows_no_more() -> None:
         has_left.set()
 
     async def page() -> None:
-        async with followed(Threads(), start, follow):
+        async with start_and_follow(Threads(), start, follow):
             raise AssertionError("it has left")
 
     opened = asyncio.create_task(page())

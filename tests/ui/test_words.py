@@ -168,14 +168,14 @@ def test_values_are_never_templates() -> None:
 
 
 def test_an_error_tells_the_page_its_phrase() -> None:
-    assert RequestError("prompt", Phrase("Enter a prompt.")).told == "Enter a prompt."
+    assert RequestError("prompt", Phrase("Enter a prompt.")).user_message == "Enter a prompt."
     assert str(RequestError("prompt", Phrase("Enter a prompt."))) == "prompt: Enter a prompt."
-    assert RequestError("max_turns", "expected a number").told == "Max turns: expected a number"
+    assert RequestError("max_turns", "expected a number").user_message == "Max turns: expected a number"
     for error in (RequestError("prompt", too_long(2, 1)), MemberError("a", "timeout", "late")):
         copied = pickle.loads(pickle.dumps(error))  # noqa: S301 (as another process gets it)
-        assert (str(copied), copied.told, vars(copied)) == (str(error), error.told, vars(error))
+        assert (str(copied), copied.user_message, vars(copied)) == (str(error), error.user_message, vars(error))
     busy = BusyError(Phrase("{study}: {why}", study=Phrase("Benchmark"), why=too_long(2, 1)))
-    assert packed(without_folders(busy.told)) == packed(busy.told), "what is in it stays a phrase too"
+    assert packed(without_folders(busy.user_message)) == packed(busy.user_message), "what is in it stays a phrase too"
 
 
 @each_language

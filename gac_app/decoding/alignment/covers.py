@@ -101,7 +101,7 @@ class Covers:
         return self._heaviest.boundary
 
     @property
-    def is_settled(self) -> bool:
+    def is_at_end(self) -> bool:
         """Whether the member is known to be at the end of one of its tokens: the last boundary, and no other."""
         return len(self.beam) == 1 and self.last.end == len(self.text)
 
@@ -115,17 +115,17 @@ class Covers:
         """
         self.text += piece
         if not is_partial and len(self.beam) == 1 and self.last.end == len(self.text) - len(piece):
-            return self._settle(self._child(self.last))
+            return self._end_at(self._child(self.last))
         ended = [(cover, self._prob_to_end(cover)) for cover in self.beam]
         going_on = [] if not is_partial else [(cover, self._prob_beyond(cover)) for cover in self.beam]
         ended_weight = sum(prob for _, prob in ended)
         total = ended_weight + sum(prob for _, prob in going_on)
         if total <= 0:
             # None of its tokens fits: continue with its own spelling of the bytes.
-            return self._settle(self._child(self.likeliest))
+            return self._end_at(self._child(self.likeliest))
         before = max(ended, key=lambda pair: pair[1])[0].boundary
         if not is_partial:
-            return self._settle(self._child(before))
+            return self._end_at(self._child(before))
         self.beam = [replace(c, weight=c.weight / total) for c, prob in going_on if prob > NEGLIGIBLE * total]
         if ended_weight < WORTH_READING * total and self.beam:
             return None
@@ -152,7 +152,7 @@ class Covers:
             return rest
         last_bytes = self._mapping.vocabulary.decode(list(ids[-1:]))
         if likely is not None and not any(self._mapping.spans(last_bytes, rest or following) for following in likely):
-            self._settle(Boundary(boundary, ids, len(self.text)))
+            self._end_at(Boundary(boundary, ids, len(self.text)))
             return rest
         before = Cover(Boundary(boundary, ids[:-1], len(self.text) - len(last_bytes))) if len(ids) > 1 else base
         self.beam = [before, Cover(Boundary(before.boundary, ids[-1:], len(self.text)))]
@@ -172,7 +172,7 @@ class Covers:
             taken = base.end + end - len(self.text)
             if taken > 0 and len(text) - end >= num_kept and not is_within:
                 self.text += piece[:taken]
-                self._settle(Boundary(base, ids[:num], len(self.text)))
+                self._end_at(Boundary(base, ids[:num], len(self.text)))
                 return taken
         return 0
 
@@ -213,7 +213,7 @@ class Covers:
     def distribution(self) -> TokenDistribution:
         """The distribution of the next piece. Needs all boundaries read."""
         last = self.beam[-1]
-        if self.is_settled:
+        if self.is_at_end:
             return last.known_distribution
         is_at_end = last.boundary.end == len(self.text)
         left_over: dict[int, float] = {}
@@ -285,7 +285,7 @@ class Covers:
         ids = self._mapping.spell(rest) if token_id is None else self._mapping.feed(token_id)
         return Boundary(boundary, ids, len(self.text))
 
-    def _settle(self, boundary: Boundary) -> Boundary:
+    def _end_at(self, boundary: Boundary) -> Boundary:
         """Keep this boundary alone."""
         self.beam, self._has_resynced = [Cover(boundary)], False
         return boundary

@@ -117,7 +117,7 @@ class MemberContext:
         then it is fed as if the member had been asked.
         """
         self._catch_up()
-        self._is_asked = self.text.is_covered and self.text.covers.is_settled
+        self._is_asked = self.text.is_covered and self.text.covers.is_at_end
         return self._is_asked
 
     def feed(self, token_id: int, *, is_partial: bool = False) -> tuple[bytes, ...]:

@@ -36,8 +36,8 @@ from gac_app.services.battles.views import BattleView
 from gac_app.services.battles.visitor_battles import VisitorBattles
 from gac_app.services.queue.shares import has_client_keys, period_now, use_client_keys, voter_of
 from gac_app.services.runs.runs import CLOSE_TIMEOUT_S, RunService, checked_prompt
-from gac_app.services.settling import log_failure, settle
 from gac_app.services.visitors import owner_of
+from gac_app.services.writes import log_failure, wait_for
 from gac_app.storage import CONTINUING, NewBattle, Store
 
 MAX_TURNS = 20
@@ -186,7 +186,7 @@ class ArenaService:
     # --- inside
 
     def _learn_client_keys(self) -> None:
-        keys = settle(self._store.battles.client_keys(period_now()))
+        keys = wait_for(self._store.battles.client_keys(period_now()))
         use_client_keys(keys)
 
     def _open(self, client: str) -> Controls:

@@ -132,7 +132,7 @@ class Battle:
     """Two contestants and their answers. The owner's key never leaves the service.
 
     Attributes:
-        pair: the contestants by side, as they answer here; secret until `is_told`.
+        pair: the contestants by side, as they answer here; secret until `names_revealed`.
         tempo: at which the host shows battles.
         turns: one run each; the last may still be decoding.
         num_rows: judgements stored so far.
@@ -166,7 +166,7 @@ class Battle:
         return self.turns[-1]
 
     @property
-    def ballot(self) -> int:
+    def version(self) -> int:
         """What a vote must name, so that none counts twice or for a turn that its visitor did not see."""
         return self.num_rows + len(self.turns) - 1
 
@@ -187,14 +187,14 @@ class Battle:
         return CONTINUING if self.last.status in (WAITING, RunStatus.RUNNING) else ANSWERED
 
     @property
-    def is_told(self) -> bool:
+    def names_revealed(self) -> bool:
         """Whether names may be told, because a vote is stored, which is final."""
         return self.outcome is not None
 
     @property
-    def is_settled(self) -> bool:
+    def is_final(self) -> bool:
         """Whether it can no longer be judged."""
-        return self.is_told or self.is_void or self.is_skipped
+        return self.names_revealed or self.is_void or self.is_skipped
 
     def num_shown(self) -> dict[Side, int]:
         """Shown characters of the last turn's sides; after the vote, those that were judged."""

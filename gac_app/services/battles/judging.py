@@ -16,7 +16,7 @@ from gac_app.services.battles.views import SAVING, VOID, BattleView, has_somethi
 from gac_app.services.battles.visitor_battles import VisitorBattles
 from gac_app.services.queue.shares import voter_of
 from gac_app.services.runs.runs import RunService
-from gac_app.services.settling import settle
+from gac_app.services.writes import wait_for
 from gac_app.storage import Kind, NewJudgement, Store, clean_text
 
 _MEANWHILE = Phrase("This battle has changed meanwhile. Look at it again.")
@@ -33,20 +33,20 @@ class Judge:
         self._runs, self._store = runs, store
         self._battles, self._moderator = battles, moderator
 
-    def vote(self, visitor_key: str, battle_id: str, outcome: str, ballot: int) -> BattleView:
+    def vote(self, visitor_key: str, battle_id: str, outcome: str, version: int) -> BattleView:
         """Judge a battle for good, end its answers if they are still coming, and tell the names.
 
         Args:
             outcome: "left", "right", "tie" or "both-bad".
-            ballot: `BattleView.ballot` of the view that was judged.
+            version: `BattleView.version` of the view that was judged.
         """
         if outcome not in list(Outcome):
             raise RequestError("outcome", f"expected one of {', '.join(Outcome)}")
         with self._battles.judging(visitor_key, battle_id) as battle:
             with self._battles.changing(visitor_key, battle_id):
                 refuse_judged(battle)
-                if ballot != battle.ballot:
-                    raise RequestError("ballot", _MEANWHILE)
+                if version != battle.version:
+                    raise RequestError("version", _MEANWHILE)
                 shown = battle.num_shown()
                 if not has_something_to_judge(battle, shown):
                     raise RequestError(
@@ -60,7 +60,7 @@ class Judge:
             except BaseException:
                 battle.shown = None
                 raise
-            settle(write)
+            wait_for(write)
         return self._battles.look(visitor_key, battle_id)
 
     def _write_vote(self, battle: Battle, visitor_key: str, given: Outcome, seen: Mapping[str, Any]) -> Future[None]:
@@ -96,7 +96,7 @@ class Judge:
         try:
             self._battles.find(visitor_key, battle_id)
         except NotFoundError:
-            settle(self._remark_on_told(visitor_key, battle_id, body))
+            wait_for(self._remark_on_revealed(visitor_key, battle_id, body))
             return self._battles.look(visitor_key, battle_id)
         with self._battles.judging(visitor_key, battle_id) as battle:
             with self._battles.changing(visitor_key, battle_id):
@@ -104,10 +104,10 @@ class Judge:
                     raise RequestError("reasons", Phrase("Vote first, then say why."))
                 row = NewJudgement(position=battle.num_rows, kind=Kind.REMARK, body=body)
                 write = self._submit(battle, visitor_key, row, partial(setattr, battle, "remark", body))
-            settle(write)
+            wait_for(write)
         return self._battles.look(visitor_key, battle_id)
 
-    def _remark_on_told(self, visitor_key: str, battle_id: str, body: Mapping[str, Any]) -> Future[None]:
+    def _remark_on_revealed(self, visitor_key: str, battle_id: str, body: Mapping[str, Any]) -> Future[None]:
         """Store a remark on a vote that stands, of a battle that is not in memory."""
         stored = self._store.battles.load(visitor_key, battle_id)
         if not stored.is_blind or not stored.outcome:

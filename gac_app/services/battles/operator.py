@@ -14,7 +14,7 @@ from gac_app.errors import NotFoundError, RequestError
 from gac_app.recent import Recent
 from gac_app.services.battles.standings import Standings
 from gac_app.services.queue.shares import voter_of
-from gac_app.services.settling import settle
+from gac_app.services.writes import wait_for
 from gac_app.storage import Store
 
 _AT_ONCE = 500  # verdicts in one transaction
@@ -96,7 +96,7 @@ class Operator:
             raise NotFoundError("no such votes")
         for at in range(0, len(chosen), _AT_ONCE):
             battle_ids = [one.battle_id for one in chosen[at : at + _AT_ONCE]]
-            settle(self._store.battles.give_verdict(battle_ids, str(verdict)))
+            wait_for(self._store.battles.give_verdict(battle_ids, str(verdict)))
         return len(chosen)
 
     def set(self, value: object) -> Controls:
@@ -106,7 +106,7 @@ class Operator:
             raise RequestError("weights", f"there is no contestant {unknown[0]!r}")
         if sum(controls.weights.get(name, 1.0) > 0 for name in listed) < 2:
             raise RequestError("weights", "expected at least two contestants that do not rest")
-        settle(self._store.battles.set_controls(controls.model_dump_json().encode()))
+        wait_for(self._store.battles.set_controls(controls.model_dump_json().encode()))
         return controls
 
 

@@ -61,7 +61,7 @@ class BattleView:
             failed), "skipped", "interrupted" (it can no longer be judged).
         turns: oldest first; there is at least one.
         queue_place: runs before this one, 0 = none.
-        ballot: must be passed with a vote; changes with each judgement and turn.
+        version: must be passed with a vote; changes with each judgement and turn.
         may_vote: whether a vote is accepted now.
         is_saving: the database has not stored the last judgement yet.
         message: for the visitor; mostly empty.
@@ -73,7 +73,7 @@ class BattleView:
     phase: Phase
     turns: tuple[TurnView, ...]
     queue_place: int = 0
-    ballot: int = 0
+    version: int = 0
     may_vote: bool = False
     outcome: str | None = None
     is_saving: bool = False
@@ -93,7 +93,7 @@ def live_view(battle: Battle) -> BattleView:
         phase=phase,
         turns=(*(_turn_view(turn, turn.num_shown_at_end(), has_ended=True) for turn in battle.turns[:-1]), last),
         queue_place=battle.last.queue_place,
-        ballot=battle.ballot,
+        version=battle.version,
         may_vote=is_saved
         and battle.shown is None
         and phase in ("answering", "answered")
@@ -101,7 +101,7 @@ def live_view(battle: Battle) -> BattleView:
         outcome=battle.outcome,
         is_saving=not is_saved,
         message=_message(battle, phase),
-        contestants={side: _told(battle, side) for side in SIDES} if battle.is_told else None,
+        contestants={side: _told(battle, side) for side in SIDES} if battle.names_revealed else None,
         remark=battle.remark,
     )
 
@@ -170,7 +170,7 @@ def stored_view(battle: StoredBattle, *, why_not: str = "") -> BattleView:
         id=battle.battle_id,
         phase=phase,
         turns=tuple(map(_stored_turn, body["turns"])),
-        ballot=len(battle.judgements) + len(body["turns"]) - 1,
+        version=len(battle.judgements) + len(body["turns"]) - 1,
         outcome=battle.outcome or None,
         message={"void": VOID, "interrupted": why_not or UNJUDGED}.get(phase, ""),
         contestants={side: _contestant(body["sides"][side], [turn[side] for turn in body["turns"]]) for side in SIDES}

@@ -19,8 +19,8 @@ from gac_app.services.battles.records import OtherVersionError, is_shown, restor
 from gac_app.services.battles.views import SAVING, BattleView, live_view, stored_view
 from gac_app.services.runs.live_run import LiveStream
 from gac_app.services.runs.runs import RunService
-from gac_app.services.settling import settle
 from gac_app.services.visitors import owner_of
+from gac_app.services.writes import wait_for
 from gac_app.settings import Settings
 from gac_app.storage import Store, StoredBattle
 
@@ -54,7 +54,7 @@ class VisitorBattles:
         most, of the address that has most. It comes back if its owner asks for it.
         """
         over = [one for one in self._battles.values() if one.last.over.is_set() and one.unwritten is None]
-        if settled := [one for one in over if one.is_settled]:
+        if settled := [one for one in over if one.is_final]:
             return settled[0]
         for name_of in (attrgetter("client"), attrgetter("owner")):
             counts = Counter(map(name_of, self._battles.values()))
@@ -136,9 +136,9 @@ class VisitorBattles:
             raise
         except NotFoundError as error:
             stored = self._store.battles.load(visitor_key, battle_id)
-            return stored_view(stored, why_not=error.told if isinstance(error, OtherVersionError) else "")
+            return stored_view(stored, why_not=error.user_message if isinstance(error, OtherVersionError) else "")
         with battle.lock:
-            if battle.is_told and not battle.is_counted:  # earlier, the figures would tell who answers
+            if battle.names_revealed and not battle.is_counted:  # earlier, the figures would tell who answers
                 battle.is_counted = True
                 for turn in battle.turns:
                     self._runs.metrics.answered(turn.streams.values())
@@ -148,7 +148,7 @@ class VisitorBattles:
         """One answer with its tokens, and its settings: after the names are told, while it is in memory."""
         battle = self.find(visitor_key, battle_id)
         with battle.lock:
-            if not battle.is_told:
+            if not battle.names_revealed:
                 raise RequestError("steps", Phrase("Vote first, then see the steps."))
             if side not in SIDES or not 0 <= turn < len(battle.turns):
                 raise RequestError("turn", Phrase("No such answer."))
@@ -160,7 +160,7 @@ class VisitorBattles:
     def own(self, visitor_key: str) -> Iterator[StoredBattle]:
         """A visitor's battles whose names are told, oldest first: a stored battle names both contestants."""
         self._adopt(visitor_key)
-        return (one for one in self._store.battles.export(visitor_key) if one.is_told)
+        return (one for one in self._store.battles.export(visitor_key) if one.names_revealed)
 
     def newest(self, visitor_key: str, limit: int) -> tuple[list[StoredBattle], int]:
         """As `BattleStore.newest`."""
@@ -178,5 +178,5 @@ class VisitorBattles:
             self.drop(owner, battle_id)
             self._runs.members.forget(owner, battle_id)
             self._adopt(visitor_key)
-            settle(self._store.delete_battle(visitor_key, battle_id))
+            wait_for(self._store.delete_battle(visitor_key, battle_id))
             self._runs.history.publish_deletions()

@@ -229,7 +229,7 @@ class Lab:
                 raise _Cancelled
             self.results.keep(visitor_key, result, is_own=is_own)
         except GacError as reason:
-            error = Phrase("The study was cancelled.") if running.cancelled.is_set() else reason.told
+            error = Phrase("The study was cancelled.") if running.cancelled.is_set() else reason.user_message
         except BaseException:  # `SystemExit` too: nobody could start another study
             logger.exception("a study broke")
             error = UNEXPECTED

@@ -11,7 +11,7 @@ from typing import Any
 
 from gac_app.errors import NotFoundError, Phrase, RequestError, StorageError, packed, too_long, unpacked
 from gac_app.evaluation.studies import KeptResult, KeptResults, Listed, StudyResult, is_result_id, result_from_json
-from gac_app.services.settling import settle
+from gac_app.services.writes import wait_for
 from gac_app.storage import Store, StoredStudy, clean_text
 
 MAX_NAME_CHARS = 100
@@ -75,7 +75,7 @@ class LabResults:
         benchmark = None if is_own or result.study != "eval" else result.data
         about = {"study": result.study, "heading": result.heading, "members": self._names}
         head = {"name": "", **about, "benchmark": benchmark}
-        settle(self._store.save_study(visitor_key, uuid.uuid4().hex, packed(head), packed(asdict(result))))
+        wait_for(self._store.save_study(visitor_key, uuid.uuid4().hex, packed(head), packed(asdict(result))))
         self.forget()
 
     def rename(self, visitor_key: str, result_id: str, name: str) -> None:
@@ -87,7 +87,7 @@ class LabResults:
             self._check_files(visitor_key)
             self.files.rename(result_id, name)
         else:
-            settle(self._store.rename_study(visitor_key, result_id, name))
+            wait_for(self._store.rename_study(visitor_key, result_id, name))
 
     def delete(self, visitor_key: str, result_id: str) -> None:
         """Delete a result with everything in it. Raises RequestError, NotFoundError, StorageError."""
@@ -95,7 +95,7 @@ class LabResults:
             self._check_files(visitor_key)
             self.files.delete(result_id)
         else:
-            settle(self._store.delete_study(visitor_key, result_id))
+            wait_for(self._store.delete_study(visitor_key, result_id))
             self.forget()
 
     def benchmarks(self) -> list[Mapping[str, Any]]:

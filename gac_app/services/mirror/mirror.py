@@ -99,7 +99,7 @@ class Mirror:
         """Votes and deletions that are not in the file yet."""
         return len(self._waiting) + self._is_writing + len(self._deletions)
 
-    def settle_deletions(self) -> None:
+    def flush_deletions(self) -> None:
         """Wait until a line names all deletions. Raises StorageError if that fails, or the last commit did."""
         has_failed = self._dataset is not None and self._dataset.has_failed
         try:

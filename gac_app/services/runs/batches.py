@@ -172,13 +172,13 @@ class Batches:
                 while not run.over.wait(_LOOK_S):
                     if self._is_ending(batch):
                         self._runs.stop(visitor_key, run.id)
-            run.wait_for(lambda: run.is_settled)
+            run.wait_for(lambda: run.is_over_and_saved)
             if not run.is_saved:
                 row.error = Phrase("answered, but not saved: the database could not take it")
         except RequestError as error:
             row.error = error.message
         except GacError as error:
-            row.error = error.told
+            row.error = error.user_message
         except Exception:
             logger.exception("a batch broke at one of its prompts")
             row.error = UNEXPECTED

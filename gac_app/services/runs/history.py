@@ -20,8 +20,8 @@ from gac_app.services.runs.live_runs import LiveRuns
 from gac_app.services.runs.revisions import have_other_answers
 from gac_app.services.runs.runner import Runner
 from gac_app.services.runs.views import BESIDE, ENSEMBLE, RunView, step_at, stored_view
-from gac_app.services.settling import settle
 from gac_app.services.visitors import owner_of
+from gac_app.services.writes import wait_for
 from gac_app.settings import Settings
 from gac_app.storage import ConversationSummary, HistoryFilter, Store, StoredRun, clean_text
 
@@ -94,7 +94,7 @@ class History:
         run = self.find(visitor_key, run_id)
         if run.is_saved is not True:
             raise RequestError("share", Phrase("A run can be shared once it is over and saved."))
-        settle(self._store.share_run(visitor_key, run_id, is_shared, with_turns))
+        wait_for(self._store.share_run(visitor_key, run_id, is_shared, with_turns))
         run.is_shared, run.shares_turns = is_shared, is_shared and with_turns
 
     def run_before(self, visitor_key: str, run: RunView) -> RunView | None:
@@ -144,16 +144,16 @@ class History:
     def adopt(self, visitor_key: str) -> None:
         """Give a visitor what the mirror has brought back of theirs."""
         if self._mirror and self._store.has_imported(visitor_key):
-            settle(self._store.adopt(visitor_key))
+            wait_for(self._store.adopt(visitor_key))
 
     def name_conversation(self, visitor_key: str, conversation_id: str, name: str) -> None:
         """Name a conversation; a blank name removes its name."""
         if len(name) > MAX_NAME_CHARS:
             raise RequestError("name", too_long(len(name), MAX_NAME_CHARS))
-        settle(self._store.name_conversation(visitor_key, conversation_id, clean_text(name).strip()))
+        wait_for(self._store.name_conversation(visitor_key, conversation_id, clean_text(name).strip()))
 
     def star_conversation(self, visitor_key: str, conversation_id: str, is_starred: bool) -> None:
-        settle(self._store.star_conversation(visitor_key, conversation_id, is_starred))
+        wait_for(self._store.star_conversation(visitor_key, conversation_id, is_starred))
 
     def conversation(self, visitor_key: str, conversation_id: str) -> list[RunView]:
         """A conversation's runs in order, including unstored ones. Raises NotFoundError if it has none."""
@@ -227,7 +227,7 @@ class History:
                 writes.append(self._store.delete_run(visitor_key, run_id))
             for write in writes:
                 with suppress(NotFoundError):  # of a run that was never stored
-                    settle(write)
+                    wait_for(write)
         self.publish_deletions()
 
     def _drop(self, live: Sequence[LiveRun], run_id: str) -> None:
@@ -258,7 +258,7 @@ class History:
             self._runs.remove(live)
             self._runner.stop_all(live, END_TIMEOUT_S)
             self._members.forget(owner)
-            settle(self._store.delete_visitor(visitor_key))
+            wait_for(self._store.delete_visitor(visitor_key))
             for companion in self._companions:  # what others' requests have read again meanwhile
                 companion.forget(visitor_key)
             self.publish_deletions()
@@ -270,7 +270,7 @@ class History:
     def publish_deletions(self) -> None:
         """Mark what was deleted in the published copies. Raises StorageError if that fails now; it is tried again."""
         if self._mirror:
-            self._mirror.settle_deletions()
+            self._mirror.flush_deletions()
 
 
 def _judge(run: RunView, outcome: str | None, write: Future[None]) -> None:
@@ -281,5 +281,5 @@ def _judge(run: RunView, outcome: str | None, write: Future[None]) -> None:
             run.outcome = outcome
 
     write.add_done_callback(note)
-    settle(write)
+    wait_for(write)
     note(write)  # the callback may not have run yet

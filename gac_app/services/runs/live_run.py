@@ -189,7 +189,7 @@ class LiveRun(RunView):
         return shares
 
     @property
-    def is_settled(self) -> bool:
+    def is_over_and_saved(self) -> bool:
         """Whether it is over, and known to be stored or not."""
         return self.over.is_set() and self.is_saved is not None
 

@@ -38,7 +38,7 @@ class LiveRuns:
     def add(self, run: LiveRun) -> None:
         with self._lock:
             self._runs[run.id] = run
-            over = [run.id for run in self._runs.values() if run.is_settled]
+            over = [run.id for run in self._runs.values() if run.is_over_and_saved]
             for run_id in over[:-KEPT_RUNS]:
                 del self._runs[run_id]
 

@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from gac_app.decoding.trace import TokenEvent
 from gac_app.services.runs.live_run import LiveRun
 from gac_app.services.runs.views import ENSEMBLE, RUN_FACTS, StreamView, run_status
-from gac_app.services.settling import log_failure
+from gac_app.services.writes import log_failure
 from gac_app.storage import AnswerRecord, NewRun, Store
 
 logger = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ class Recorder:
         wait(list(self._packing), timeout_s)
 
     def _write(self, run: LiveRun) -> None:
-        def settle(done: Future[None]) -> None:
+        def note_saved(done: Future[None]) -> None:
             run.is_saved = run.is_saved is not False and done.exception() is None
             run.changed()
 
@@ -68,7 +68,7 @@ class Recorder:
             run.is_saved, answers = False, []
             logger.error("run %s: its answers could not be packed: %s", run.id, type(error).__name__)
         _note_failures(run, answers)
-        self._store.finish_run(run.id, run_status(list(run.streams.values()))).add_done_callback(settle)
+        self._store.finish_run(run.id, run_status(list(run.streams.values()))).add_done_callback(note_saved)
 
 
 def _note_failures(run: LiveRun, writes: Iterable[Future[None]]) -> None:

@@ -248,7 +248,7 @@ class Runner:
 def _why(error: BaseException, run: LiveRun, name: str) -> str:
     """The page's message for an error that ended a stream. Unexpected errors are logged."""
     if isinstance(error, GacError):
-        return without_folders(error.told)
+        return without_folders(error.user_message)
     logger.error("run %s: the stream of %s broke", run.id, name, exc_info=error)
     return UNEXPECTED
 

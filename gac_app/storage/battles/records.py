@@ -100,7 +100,7 @@ class StoredBattle(BattleRecord):
         return next((row for row in reversed(self.judgements) if row["kind"] == kind), None)
 
     @property
-    def is_told(self) -> bool:
+    def names_revealed(self) -> bool:
         """Whether its visitor may know the names. Without a vote they would only tell how a contestant answers the same
         prompt, in a battle that can still be judged.
         """

@@ -62,7 +62,7 @@ def state_of(view: BattleView) -> dict[str, Any]:
     last = view.turns[-1]
     contestants = view.contestants
     return {
-        **same(view, "id", "phase", "ballot", "may_vote", "outcome", "is_saving", "message", "remark"),
+        **same(view, "id", "phase", "version", "may_vote", "outcome", "is_saving", "message", "remark"),
         "place": view.queue_place,
         "is_over": [last.left.is_over, last.right.is_over],
         "is_cut": [last.left.is_cut, last.right.is_cut],

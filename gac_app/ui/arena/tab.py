@@ -27,7 +27,7 @@ from gac_app.ui.compare.inspection import describe_step
 from gac_app.ui.compare.records import token_record
 from gac_app.ui.requests import Fields, PageFunction, Reply, Threads, has_listener, refusal_json, same
 from gac_app.ui.settings.names import contestant_in_words
-from gac_app.ui.streaming import STREAMED, followed, following
+from gac_app.ui.streaming import STREAMED, start_and_follow, stream_handler
 from gac_app.ui.tabs import TabContext, opened
 from gac_app.ui.words import word
 
@@ -49,7 +49,7 @@ def arena_tab(context: TabContext) -> None:
         page = component("arena", "arena/arena", events=EVENTS, functions=functions, markup=markup)
     handlers = ArenaHandlers(arena)
     for name in EVENTS:
-        listen, handler = getattr(page, name), following(handlers.stream, getattr(handlers, name))
+        listen, handler = getattr(page, name), stream_handler(handlers.stream, getattr(handlers, name))
         listen(handler, outputs=page, trigger_mode="multiple", **STREAMED)
 
 
@@ -92,7 +92,7 @@ class ArenaHandlers:
         if not await has_listener():
             return
         try:
-            async with followed(self._threads, start, self._following) as (key, view):
+            async with start_and_follow(self._threads, start, self._following) as (key, view):
                 lines = BattleLines(view)
                 yield lines.value(view)
                 while view.phase in LIVE:
@@ -123,8 +123,8 @@ def arena_functions(arena: ArenaService, member_names: tuple[str, ...]) -> list[
         return _seen(arena.skip(fields.visitor_key, fields.text("battle")))
 
     def vote_battle(fields: Fields) -> Reply:
-        battle, ballot = fields.text("battle"), fields.number("ballot")
-        return _seen(arena.judge.vote(fields.visitor_key, battle, fields.text("outcome"), ballot))
+        battle, version = fields.text("battle"), fields.number("version")
+        return _seen(arena.judge.vote(fields.visitor_key, battle, fields.text("outcome"), version))
 
     def remark_battle(fields: Fields) -> Reply:
         reasons: dict[str, list[str]] = {side: fields.texts(side, len(Reason)) for side in SIDES}
@@ -176,7 +176,7 @@ def _row(battle: StoredBattle) -> Reply:
         "prompt": battle.body["turns"][0]["prompt"] if battle.body["turns"] else "",
         "turns": len(battle.body["turns"]),
         "created_at": battle.created_at,
-        "names": [_named(battle.body["sides"][side]) for side in SIDES] if battle.is_told else [],
+        "names": [_named(battle.body["sides"][side]) for side in SIDES] if battle.names_revealed else [],
         "outcome": battle.outcome,
         "is_blind": battle.is_blind,
     }

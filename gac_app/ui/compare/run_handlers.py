@@ -22,7 +22,7 @@ from gac_app.ui.compare.records import RunLines
 from gac_app.ui.compare.turns import turns_beside
 from gac_app.ui.requests import Fields, Threads, client_here, has_listener, refusal_json
 from gac_app.ui.settings.values import changes_from
-from gac_app.ui.streaming import followed, following
+from gac_app.ui.streaming import start_and_follow, stream_handler
 
 PERIOD_S = 1 / 16  # at least, between two updates of the board
 UNTOLD_S = 0.5  # at most, for what no event tells: how much of a prompt is read, and who else decodes
@@ -46,7 +46,7 @@ class RunHandlers:
 
     def on(self, name: str) -> Callable[[gr.EventData], AsyncIterator[Updates]]:
         """The handler of the script's event that is called as a method below."""
-        return following(partial(self.stream, prompt=gr.skip()), getattr(self, name))  # what is typed there stays
+        return stream_handler(partial(self.stream, prompt=gr.skip()), getattr(self, name))  # what is typed there stays
 
     async def run(self, key: object, place: object, prompt: object, settings: object) -> AsyncIterator[Updates]:
         """Answer a prompt with the settings panel's values; None = the defaults.
@@ -107,8 +107,8 @@ class RunHandlers:
         if not await has_listener():
             return
         try:
-            async with followed(self._threads, start, lambda found: self._service.following(found[1])) as (key, run):
-                is_live = isinstance(run, LiveRun) and not run.is_settled
+            async with start_and_follow(self._threads, start, lambda it: self._service.following(it[1])) as (key, run):
+                is_live = isinstance(run, LiveRun) and not run.is_over_and_saved
                 lines, value, turns = await self._threads.run(self._opened, key, run, is_live)
                 yield value, turns, prompt, ""
                 if isinstance(run, LiveRun) and is_live:
@@ -148,7 +148,7 @@ async def _changes(run: LiveRun) -> AsyncGenerator[bool, None]:
             changed.clear()
             if is_over(run):
                 deadline = deadline or time.monotonic() + SAVE_TIMEOUT_S
-            is_last = run.is_settled or (deadline is not None and time.monotonic() > deadline)
+            is_last = run.is_over_and_saved or (deadline is not None and time.monotonic() > deadline)
             yield is_last
             if is_last:
                 return

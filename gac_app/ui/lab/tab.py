@@ -49,7 +49,7 @@ def _shown(lab: Lab, view: ResultView) -> Callable[[gr.EventData], list[Any]]:
             kept = lab.results.load(fields.visitor_key, fields.text("result"))
             return view.of(kept, fields.text("said_in"))
         except GacError as error:
-            return view.nothing(without_folders(error.told))
+            return view.nothing(without_folders(error.user_message))
 
     return shown
 

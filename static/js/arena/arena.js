@@ -68,7 +68,7 @@ class Arena {
   async call(name, fields = {}, isQuiet = false) {
     if (!isQuiet && this.isCalling) return {};
     this.isCalling ||= !isQuiet;
-    const { id } = this.run, reply = await this.ask(name, { battle: id, ballot: this.state.ballot, ...fields });
+    const { id } = this.run, reply = await this.ask(name, { battle: id, version: this.state.version, ...fields });
     if (!isQuiet) {
       this.isCalling = false;
       this.say(reply.error ?? "");
@@ -82,7 +82,7 @@ class Arena {
   async catchUp(battle) {
     const reply = await this.ask("look_battle", { battle });
     if (this.run?.id !== battle || !reply.state) return;
-    if (reply.state.ballot > this.state?.ballot && UNJUDGED.includes(reply.state.phase)) return this.trigger("follow", { key: visitorKey(), battle }); // a further turn, asked in another tab
+    if (reply.state.version > this.state?.version && UNJUDGED.includes(reply.state.phase)) return this.trigger("follow", { key: visitorKey(), battle }); // a further turn, asked in another tab
     this.show(reply.state);
     if (reply.state.is_saving) setTimeout(() => this.catchUp(battle), SAVING_MS);
   }
@@ -193,7 +193,7 @@ class Arena {
   show(state) {
     const before = this.state;
     // An older state may come later, by another way.
-    if (before && (state.ballot < before.ballot || before.phase === "revealed")) return;
+    if (before && (state.version < before.version || before.phase === "revealed")) return;
     if (!before && LIVE.includes(state.phase)) this.ask("seen_battle", { battle: state.id });
     this.state = state;
     if (!state.is_saving) this.isSlow = false;

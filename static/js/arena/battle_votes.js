@@ -17,7 +17,7 @@ export class BattleVotes {
 
   show(state) {
     this.state = state;
-    const what = [state?.phase, state?.outcome, state?.may_vote, state?.ballot, state?.is_saving, said(state?.message)].join(" ");
+    const what = [state?.phase, state?.outcome, state?.may_vote, state?.version, state?.is_saving, said(state?.message)].join(" ");
     if (what === this.drawn) return;
     this.drawn = what;
     this.root.replaceChildren(...(state ? this.parts(state) : []));

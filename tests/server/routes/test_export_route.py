@@ -29,7 +29,7 @@ def export_client(store: Store) -> TestClient:
 def test_only_the_token_opens_it(house: House) -> None:
     arena = Arena(house)
     view = arena.answered()
-    arena.service.judge.vote(ALICE, view.id, "left", view.ballot)
+    arena.service.judge.vote(ALICE, view.id, "left", view.version)
     client = export_client(arena.store)
     assert client.get("/export?token=secret").status_code == 401
     right = {"Authorization": "Bearer secret"}

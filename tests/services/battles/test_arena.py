@@ -102,9 +102,9 @@ def test_what_cannot_be_judged_is_refused(house: House) -> None:
     outcomes: list[Any] = ["", "LEFT", "ensemble", None, ["left"], 1]
     for outcome in outcomes:
         with pytest.raises(RequestError, match="expected one of left, right, tie, both-bad"):
-            arena.service.judge.vote(ALICE, view.id, outcome, view.ballot)
+            arena.service.judge.vote(ALICE, view.id, outcome, view.version)
     with pytest.raises(RequestError, match="nothing to judge yet"):
-        arena.service.judge.vote(ALICE, view.id, "left", view.ballot)
+        arena.service.judge.vote(ALICE, view.id, "left", view.version)
     arena.service.stop(ALICE, view.id)
     (again,) = arena.service.next_turn(ALICE, view.id, "Go on now").turns
     fed = arena.service.battles.find(ALICE, view.id).last.turns
@@ -120,7 +120,7 @@ def test_a_failed_side_makes_the_battle_void(house: House) -> None:
     assert "does not count" in void.message
     assert not void.may_vote
     for attempt in (
-        lambda: arena.service.judge.vote(ALICE, view.id, "left", void.ballot),
+        lambda: arena.service.judge.vote(ALICE, view.id, "left", void.version),
         lambda: arena.service.next_turn(ALICE, view.id, "And?"),
     ):
         with pytest.raises(RequestError, match="does not count"):
@@ -135,7 +135,7 @@ def test_reasons_are_encrypted_and_the_last_count(arena: Arena, house: House) ->
     view = arena.answered()
     with pytest.raises(RequestError, match="Vote first"):
         arena.service.judge.remark(ALICE, view.id, {"left": ["useful"]}, "xyzzy")
-    arena.service.judge.vote(ALICE, view.id, "left", view.ballot)
+    arena.service.judge.vote(ALICE, view.id, "left", view.version)
     for bad in ({"left": ["nice"]}, {"left": "useful"}, {"right": [None]}):
         with pytest.raises(RequestError, match="expected a list of useful"):
             arena.service.judge.remark(ALICE, view.id, bad, "")
@@ -158,16 +158,16 @@ def test_without_a_database_the_vote_is_refused_in_words(house: House) -> None:
     arena.store.flush()
     with locked(house.path):
         with pytest.raises(StorageError):
-            arena.service.judge.vote(ALICE, view.id, "left", view.ballot)
+            arena.service.judge.vote(ALICE, view.id, "left", view.version)
         assert arena.service.battles.look(ALICE, view.id).outcome is None
-    assert arena.service.judge.vote(ALICE, view.id, "left", view.ballot).outcome == "left"
+    assert arena.service.judge.vote(ALICE, view.id, "left", view.version).outcome == "left"
     assert arena.kinds(view.id) == ["vote"]
     assert "duplicate" not in arena.facts(view.id)["flags"]
 
 
 def locked_out(house: House, monkeypatch: pytest.MonkeyPatch) -> Arena:
     """An arena whose writes wait long for the database, and whose visitors do not."""
-    monkeypatch.setattr("gac_app.services.settling.STORE_TIMEOUT_S", 0.05)
+    monkeypatch.setattr("gac_app.services.writes.STORE_TIMEOUT_S", 0.05)
     store = Store(f"sqlite:///{house.path}", retry_s=20.0)
     return Arena(house, store=store)
 
@@ -178,11 +178,11 @@ def test_a_vote_that_the_database_takes_later_counts_once(house: House, monkeypa
     arena.store.flush()
     with locked(house.path):
         with pytest.raises(StorageError, match="a little later"):
-            arena.service.judge.vote(ALICE, view.id, "left", view.ballot)
+            arena.service.judge.vote(ALICE, view.id, "left", view.version)
         waiting = arena.service.battles.look(ALICE, view.id)
         assert (waiting.is_saving, waiting.may_vote, waiting.contestants) == (True, False, None)
         with pytest.raises(RequestError, match="being saved"):
-            arena.service.judge.vote(ALICE, view.id, "left", view.ballot)
+            arena.service.judge.vote(ALICE, view.id, "left", view.version)
     assert arena.until(ALICE, view.id, "revealed").outcome == "left"
     assert arena.kinds(view.id) == ["vote"]
 
@@ -211,7 +211,7 @@ def test_no_battle_begins_while_a_visitor_is_being_deleted(arena: Arena, monkeyp
 def test_the_record_keeps_what_was_judged(house: House) -> None:
     arena = Arena(house, settings={**SHORT, "system_prompt": "Be brief.", "temperature": 0.7})
     view = arena.answered(prompt="Give me three tips for learning to play the guitar.")
-    arena.service.judge.vote(ALICE, view.id, "tie", view.ballot)
+    arena.service.judge.vote(ALICE, view.id, "tie", view.version)
     (kept,) = arena.store.battles.export()
     assert (kept.language, kept.is_blind, kept.status) == ("en", True, "answered")
     assert kept.config_hash == arena.runs.config_hash
@@ -231,7 +231,7 @@ def test_the_record_keeps_what_was_judged(house: House) -> None:
 @pytest.mark.parametrize(
     ("judge", "phase"),
     [
-        (lambda service, view: service.judge.vote(ALICE, view.id, "left", view.ballot), "revealed"),
+        (lambda service, view: service.judge.vote(ALICE, view.id, "left", view.version), "revealed"),
         (lambda service, view: service.skip(ALICE, view.id), "skipped"),
     ],
 )
@@ -264,9 +264,9 @@ def test_a_battle_can_be_looked_at_while_its_answers_end(
 
 def test_of_two_remarks_in_flight_the_last_counts(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     arena = locked_out(house, monkeypatch)
-    monkeypatch.setattr("gac_app.services.settling.STORE_TIMEOUT_S", WAIT_S)
+    monkeypatch.setattr("gac_app.services.writes.STORE_TIMEOUT_S", WAIT_S)
     view = arena.answered()
-    arena.service.judge.vote(ALICE, view.id, "left", view.ballot)
+    arena.service.judge.vote(ALICE, view.id, "left", view.version)
     battle = arena.service.battles.find(ALICE, view.id)
     with ThreadPoolExecutor() as pool:
         with locked(house.path):

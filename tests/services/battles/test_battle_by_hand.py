@@ -180,10 +180,10 @@ def test_names_are_told_with_the_vote() -> None:
     battle = battle_of(clock)
     end(add_turn(battle, "abc", "de", prompt="One?"), left=FinishReason.LENGTH)
     end(add_turn(battle, "fgh", "ij", prompt="Two?"), left=FinishReason.LENGTH)  # where it is not shown
-    assert not battle.is_settled
+    assert not battle.is_final
     battle.outcome, battle.shown, battle.num_rows = Outcome.TIE, {"left": 2, "right": 1}, 1
     view = live_view(battle)
-    assert (view.phase, view.outcome, view.ballot, battle.is_settled) == ("revealed", "tie", 2, True)
+    assert (view.phase, view.outcome, view.version, battle.is_final) == ("revealed", "tie", 2, True)
     assert view.turns == (
         TurnView(
             prompt="One?", left=SideView(text="abc", is_over=True, is_cut=True), right=SideView(text="de", is_over=True)

@@ -142,8 +142,8 @@ def test_what_stop_hid_is_neither_shown_nor_fed_later(house: House) -> None:
     shown = [view.turns[0].left.text, view.turns[0].right.text]
     assert [fed[side].messages[1].content for side in SIDES] == shown
     with pytest.raises(RequestError, match="changed meanwhile"):
-        arena.service.judge.vote(ALICE, view.id, "tie", view.ballot)  # in another tab, which shows the first turn
-    arena.service.judge.vote(ALICE, view.id, "tie", later.ballot)
+        arena.service.judge.vote(ALICE, view.id, "tie", view.version)  # in another tab, which shows the first turn
+    arena.service.judge.vote(ALICE, view.id, "tie", later.version)
     (kept,) = arena.service.battles.own(ALICE)
     facts = kept.judgements[0]["facts"]
     assert (facts["stopped"], facts["early"]) == (True, True)

@@ -83,7 +83,7 @@ def test_a_verdict_is_in_exports_and_comes_back_with_them(arena: Arena) -> None:
 def test_a_verdict_stands_in_no_visitor_s_way(arena: Arena) -> None:
     """It is a row among the battle's, but a page that knows nothing of it can go on."""
     view = arena.answered()
-    arena.service.judge.vote(ALICE, view.id, "left", view.ballot)
+    arena.service.judge.vote(ALICE, view.id, "left", view.version)
     arena.service.operator.judge(ANY_TIME | {"contestant": "", "verdict": "dropped"})
     arena.service.judge.remark(ALICE, view.id, {"left": ["clear"]}, "why")
     assert arena.kinds(view.id) == ["vote", "verdict", "remark"]
@@ -100,7 +100,7 @@ def test_pause_and_budget_hold_at_once_and_after_a_restart(house: House) -> None
     for service in (arena, Arena(house)):
         with pytest.raises(BusyError, match="paused"):
             service.service.start(ALICE, "Hi")
-    arena.service.judge.vote(ALICE, view.id, "left", view.ballot)  # what has begun goes on
+    arena.service.judge.vote(ALICE, view.id, "left", view.version)  # what has begun goes on
     arena.service.operator.set({"battles_per_day": 2})
     arena.answered(BOB)
     assert arena.store.flush()

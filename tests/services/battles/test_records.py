@@ -99,4 +99,4 @@ def test_a_battle_that_is_not_judged_here_names_nobody(
     why_not = "Why not." if is_other else ""
     view = stored_view(stored(judged(), status, judgements), why_not=why_not)
     assert (view.phase, view.message, view.contestants, view.may_vote) == (phase, message, None, False)
-    assert (view.ballot, view.outcome) == (len(judgements) + 1, "left" if judgements[-1:] == (VOTE,) else None)
+    assert (view.version, view.outcome) == (len(judgements) + 1, "left" if judgements[-1:] == (VOTE,) else None)

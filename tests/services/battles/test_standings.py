@@ -27,7 +27,7 @@ def test_the_leaderboard_moves_with_a_vote(house: House) -> None:
     assert "Not enough votes" in empty.problem
     assert standings.choices() == ((), ())
     view = arena.answered(prompt="Give me three tips for learning to play the guitar.")
-    voted = arena.service.judge.vote(ALICE, view.id, "left", view.ballot)
+    voted = arena.service.judge.vote(ALICE, view.id, "left", view.version)
     told = arena.service.battles.look(ALICE, view.id)
     standings._rating_s = 0.0
     moved = standings.leaderboard(ALICE)
@@ -104,7 +104,7 @@ def test_a_class_behind_one_address_counts_as_one_visitor(house: House) -> None:
         key, client = f"{100 + pupil:064}", client_of("10.3.0.1")
         for number in range(2):
             view = arena.answered(key, f"Question {number} of {pupil}", client=client)
-            arena.service.judge.vote(key, view.id, "left", view.ballot)
+            arena.service.judge.vote(key, view.id, "left", view.version)
     busiest = arena.service.standings.rated("blind").busiest
     assert busiest is not None
     assert (busiest.num_votes, busiest.num_visitors) == (16, 8), "some are flagged"

@@ -75,7 +75,7 @@ def test_a_battle_is_judged_after_a_restart(house: House, here: Arena) -> None:
     seen = there.service.battles.look(ALICE, view.id)
     assert (seen.phase, seen.may_vote, seen.contestants) == ("answered", True, None)
     assert seen.turns == view.turns
-    told = there.service.judge.vote(ALICE, view.id, "right", seen.ballot)
+    told = there.service.judge.vote(ALICE, view.id, "right", seen.version)
     assert (told.phase, told.outcome) == ("revealed", "right")
     facts = there.facts(view.id)
     assert facts.pop("seconds") >= expected.pop("seconds") >= 0
@@ -83,7 +83,7 @@ def test_a_battle_is_judged_after_a_restart(house: House, here: Arena) -> None:
     assert names_by(there, view)
     assert counted(there) == [1] * 5
     with pytest.raises((NotFoundError, RequestError)):
-        there.service.judge.vote(ALICE, view.id, "tie", told.ballot)
+        there.service.judge.vote(ALICE, view.id, "tie", told.version)
 
 
 @pytest.mark.parametrize("is_under_way", [True, False])
@@ -94,7 +94,7 @@ def test_a_battle_is_its_own_servers(house: House, here: Arena, there: Arena, is
     here.store.flush()
     service = there.service
     calls = [service.battles.look, service.stop, service.note_seen, service.skip]
-    calls.append(lambda key, battle_id: service.judge.vote(key, battle_id, "left", view.ballot))
+    calls.append(lambda key, battle_id: service.judge.vote(key, battle_id, "left", view.version))
     for ask in calls:
         with pytest.raises(NotFoundError, match="Another server has this battle"):
             ask(ALICE, view.id)
@@ -107,7 +107,7 @@ def test_a_battle_is_its_own_servers(house: House, here: Arena, there: Arena, is
 
 def test_its_names_are_told_everywhere_once_the_vote_is_stored(here: Arena, there: Arena) -> None:
     view = stored(here)
-    here.service.judge.vote(ALICE, view.id, "right", view.ballot)
+    here.service.judge.vote(ALICE, view.id, "right", view.version)
     assert names_by(here, view) == names_by(there, view)
     assert counted(here) == counted(there) == [1] * 5
     last = there.service.judge.remark(ALICE, view.id, {"right": ["useful"]}, "").remark
@@ -141,7 +141,7 @@ def test_the_conversation_goes_on_after_a_restart(house: House, here: Arena) -> 
     there.service.next_turn(ALICE, view.id, "And three more")
     seen = there.until(ALICE, view.id, "answered")
     assert [turn.prompt for turn in seen.turns] == ["Name three colours", "And three more"]
-    there.service.judge.vote(ALICE, view.id, "tie", seen.ballot)
+    there.service.judge.vote(ALICE, view.id, "tie", seen.version)
     assert there.facts(view.id)["turn"] == 2
 
 
@@ -169,7 +169,7 @@ def test_a_stopped_battle_shows_the_same_after_a_restart(house: House) -> None:
 def test_a_vote_of_an_earlier_release_is_told_and_takes_reasons(here: Arena, there: Arena) -> None:
     """Its server kept the battle while the vote could be taken back, and is gone."""
     view = stored(here)
-    here.service.judge.vote(ALICE, view.id, "left", view.ballot)
+    here.service.judge.vote(ALICE, view.id, "left", view.version)
     with here.store.engine.begin() as connection:
         connection.execute(update(Battle).values(server_id="of a server that is gone"))
     assert names_by(there, view)
@@ -189,7 +189,7 @@ def test_a_battle_of_another_version_is_told_in_a_sentence(house: House, here: A
     assert (seen.phase, seen.may_vote, seen.contestants, seen.turns) == ("interrupted", False, None, view.turns)
     assert seen.message.startswith("Another version of the program answered this battle.")
     with pytest.raises(NotFoundError, match="Another version"):
-        there.service.judge.vote(ALICE, view.id, "left", seen.ballot)
+        there.service.judge.vote(ALICE, view.id, "left", seen.version)
 
 
 def test_no_turn_is_answered_by_members_that_are_not_here(house: House, here: Arena) -> None:
@@ -198,7 +198,7 @@ def test_no_turn_is_answered_by_members_that_are_not_here(house: House, here: Ar
     with pytest.raises(RequestError, match="This server has other models") as refusal:
         other.service.next_turn(ALICE, view.id, "And three more")
     assert not set("abcd") & set(str(refusal.value).split())
-    assert other.service.judge.vote(ALICE, view.id, "tie", view.ballot).outcome == "tie"
+    assert other.service.judge.vote(ALICE, view.id, "tie", view.version).outcome == "tie"
 
 
 def test_a_battle_that_made_room_for_newer_ones_comes_back(here: Arena, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,7 +206,7 @@ def test_a_battle_that_made_room_for_newer_ones_comes_back(here: Arena, monkeypa
     first = stored(here, "First")
     stored(here, "Second")
     assert [one.last.prompt for one in here.service.battles.all()] == ["Second"]
-    voted = here.service.judge.vote(ALICE, first.id, "tie", here.service.battles.look(ALICE, first.id).ballot)
+    voted = here.service.judge.vote(ALICE, first.id, "tie", here.service.battles.look(ALICE, first.id).version)
     assert voted.outcome == "tie"
 
 

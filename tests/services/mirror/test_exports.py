@@ -28,7 +28,7 @@ def judged_arena(house: House) -> Arena:
     arena = Arena(house)
     for key, outcome in ((ALICE, "left"), (BOB, "tie"), (ALICE, "both-bad")):
         view = arena.answered(key=key, prompt=HARD)
-        arena.service.judge.vote(key, view.id, outcome, view.ballot)
+        arena.service.judge.vote(key, view.id, outcome, view.version)
         arena.service.judge.remark(key, view.id, {"left": ["clear"]}, HARD)
     arena.runs.history.vote(ALICE, answer(arena.runs, prompt=HARD).id, "ensemble")
     answer(arena.runs, key=BOB)
@@ -81,7 +81,7 @@ def test_what_goes_on_at_an_export_comes_by_the_next(house: House, other: Store)
     arena.store.start_run(run).result()
     assert imported(other, list(Exports(arena.store).lines())) == ImportResult(0, 0, 0, 0)
     arena.service.next_turn(ALICE, view.id, "And then?")
-    arena.service.judge.vote(ALICE, view.id, "left", arena.until(ALICE, view.id, "answered").ballot)
+    arena.service.judge.vote(ALICE, view.id, "left", arena.until(ALICE, view.id, "answered").version)
     arena.store.finish_run(run.run_id, RunStatus.FINISHED).result()
     exported = list(Exports(arena.store).lines())
     assert imported(other, exported) == ImportResult(2, 0, 0, 0)
@@ -126,7 +126,7 @@ def test_a_visitor_takes_their_own_votes_the_operator_all(house: House) -> None:
 
 def test_runs_come_before_their_branches_and_battles(arena: Arena, other: Store) -> None:
     view = arena.answered()
-    arena.service.judge.vote(ALICE, view.id, "left", view.ballot)
+    arena.service.judge.vote(ALICE, view.id, "left", view.version)
     first = answer(arena.runs)
     ended(arena.runs.branch(ALICE, first.id, 0, first.streams["ensemble"].steps[0].top[1].token_id))
     lines = list(Exports(arena.store).lines())

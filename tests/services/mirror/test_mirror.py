@@ -67,7 +67,7 @@ def settled(mirror: Mirror) -> None:
 
 def voted(arena: Arena, key: str = ALICE, **more: Any) -> str:
     view = arena.answered(key=key, **more)
-    arena.service.judge.vote(key, view.id, "left", view.ballot)
+    arena.service.judge.vote(key, view.id, "left", view.version)
     return view.id
 
 

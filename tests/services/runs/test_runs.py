@@ -69,7 +69,7 @@ def test_who_follows_is_told_of_every_change_until_they_leave(house: House) -> N
     begun(run, 10)
     assert len(seen) <= num_seen + 3, "but for threads that were telling it as it left"
     service.stop(ALICE, run.id)
-    assert ended(run).is_settled
+    assert ended(run).is_over_and_saved
 
 
 def replayed(steps: Sequence[StepTrace]) -> list[str]:

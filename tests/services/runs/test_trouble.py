@@ -64,7 +64,7 @@ def test_what_the_database_takes_later_is_all_done(house: House, monkeypatch: py
     service = house.service(store=Store(f"sqlite:///{house.path}", retry_s=WAIT_S))
     run = answer(service)
     ended(service.start(ALICE, "Second?", SHORT, run.conversation_id))
-    monkeypatch.setattr("gac_app.services.settling.STORE_TIMEOUT_S", 0.05)
+    monkeypatch.setattr("gac_app.services.writes.STORE_TIMEOUT_S", 0.05)
     with locked(house.path), pytest.raises(StorageError, match="a little later"):
         service.history.vote(ALICE, run.id, "tie")
     until(lambda: run.outcome == "tie", "for the vote to be shown")

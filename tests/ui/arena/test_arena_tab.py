@@ -16,7 +16,7 @@ from gac_app.errors import NotFoundError, unpacked
 from gac_app.ui.arena.lines import BattleLines
 from gac_app.ui.arena.tab import ArenaHandlers, arena_functions
 from gac_app.ui.compare.records import GATED
-from gac_app.ui.streaming import following
+from gac_app.ui.streaming import stream_handler
 from tests.fakes import WAIT_S
 from tests.ui.planted import GATED as PLANTED_GATED
 from tests.ui.planted import KEY, OTHER_KEY, PlantedEnsemble, planted_arena
@@ -35,7 +35,7 @@ class Tab:
 
     def follow(self, name: str, key: str = KEY, /, **fields: Any) -> list[str]:
         event = gr.EventData(None, {"key": key, **fields})
-        return collect(following(self.handlers.stream, getattr(self.handlers, name))(event))
+        return collect(stream_handler(self.handlers.stream, getattr(self.handlers, name))(event))
 
     def battle(self, prompt: str = "Where?", **fields: Any) -> str:
         """The id of a battle that was answered."""
@@ -67,7 +67,7 @@ def test_a_battle_whose_page_leaves_at_once_ends(make: Callable[..., Tab]) -> No
 
     async def leave() -> None:
         event = gr.EventData(None, {"key": KEY, "prompt": "Where?", "again": "", "consents": False})
-        updates = following(tab.handlers.stream, tab.handlers.start)(event)
+        updates = stream_handler(tab.handlers.stream, tab.handlers.start)(event)
         await anext(updates)
         await updates.aclose()  # type: ignore[attr-defined]
 
@@ -106,10 +106,10 @@ def test_a_vote_tells_names_and_takes_reasons(tab: Tab) -> None:
     assert tab.ask("own_battles") == {"battles": [], "num": 0}  # a stored battle names both
     assert tab.ask("save_battles", format="jsonl")["content"] == ""
 
-    voted = tab.ask("vote_battle", battle=battle, outcome="left", ballot=0)
+    voted = tab.ask("vote_battle", battle=battle, outcome="left", version=0)
     assert voted["state"]["phase"] == "revealed"
     remarked = tab.ask("remark_battle", battle=battle, left=["useful"], right=[], comment="fine")
-    assert remarked["state"]["ballot"] == 2
+    assert remarked["state"]["version"] == 2
 
     told = voted["state"]["contestants"]
     assert {one["name"] for one in told} < {"zyxone", "zyxtwo", "zyxthree"}
@@ -121,7 +121,7 @@ def test_a_vote_tells_names_and_takes_reasons(tab: Tab) -> None:
     for wrong in ({"position": 99}, {"turn": 1}, {"side": "middle"}):
         asked = {"turn": 0, "side": "left", "position": 1, **wrong}
         assert tab.ask("inspect_answer", battle=battle, **asked)["error"]
-    late = tab.ask("vote_battle", battle=battle, outcome="left", ballot=4)
+    late = tab.ask("vote_battle", battle=battle, outcome="left", version=4)
     assert late["error"] == "You have judged this battle already."
     [row] = tab.ask("own_battles")["battles"]
     assert (row["id"], row["prompt"], row["turns"], row["outcome"]) == (battle, "Where?", 1, "left")
@@ -135,7 +135,7 @@ def test_a_vote_tells_names_and_takes_reasons(tab: Tab) -> None:
 def test_tokens_tell_where_the_ensemble_was_asked(tab: Tab) -> None:
     for _ in range(30):  # until the ensemble is drawn
         battle = tab.battle()
-        tab.ask("vote_battle", battle=battle, outcome="tie", ballot=0)
+        tab.ask("vote_battle", battle=battle, outcome="tie", version=0)
         told = tab.ask("look_battle", battle=battle)["state"]["contestants"]
         side = next((side for side, one in zip(("left", "right"), told, strict=True) if one["member"] is None), "")
         if side:

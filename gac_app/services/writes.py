@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 STORE_TIMEOUT_S = 10.0  # waiting time for a vote, a deletion or a result
 
 
-def settle(write: Future[T]) -> T:
+def wait_for(write: Future[T]) -> T:
     """Wait for a write. Raises its error, or StorageError if it takes too long."""
     try:
         return write.result(STORE_TIMEOUT_S)
