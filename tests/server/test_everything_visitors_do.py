@@ -100,7 +100,7 @@ class Site:
         self.http = self._open.enter_context(http)
         self.tabs = [Tab(self.http, key) for key in KEYS]
 
-    def wait_for(self) -> None:
+    def wait_for_writes(self) -> None:
         until(lambda: self.mirror.is_restored and not self.mirror.num_waiting, "for the mirror")
 
     def close(self) -> None:
@@ -329,7 +329,7 @@ class Visitors(RuleBasedStateMachine):
 
     @rule(visitor=VISITORS)
     def delete_all(self, visitor: int) -> None:
-        self.site.settle()  # until then it is to be repeated
+        self.site.wait_for_writes()  # until then it is to be repeated
         self.site.tabs[visitor].call("gac-history", "delete_all")
         own = [[one for one in some if one.owner == visitor] for some in (self.runs, self.battles)]
         self.forget(*own)
@@ -374,7 +374,7 @@ class Visitors(RuleBasedStateMachine):
         for path in self.site.folder.glob("gac.db*"):
             path.unlink()
         self.site = Site(self.site.folder)
-        self.site.settle()
+        self.site.wait_for_writes()
         self.runs.clear()
         self.battles = [battle for battle in self.battles if battle.is_published and battle.outcome]
         assert self.lines() == {one.id: before[one.id] for one in self.battles}
@@ -454,7 +454,7 @@ class Visitors(RuleBasedStateMachine):
         assert words(answer.text) == {one.word for one in told}
 
     def the_mirror_has_what_is_published(self) -> None:
-        self.site.settle()
+        self.site.wait_for_writes()
         published = [battle for battle in self.battles if battle.is_published and battle.outcome]
         there = {one.word for one in published}
         until(lambda: words(self.site.files()) == there, "for the erasure of what is deleted")

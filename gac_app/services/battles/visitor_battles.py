@@ -54,8 +54,8 @@ class VisitorBattles:
         most, of the address that has most. It comes back if its owner asks for it.
         """
         over = [one for one in self._battles.values() if one.last.over.is_set() and one.unwritten is None]
-        if settled := [one for one in over if one.is_final]:
-            return settled[0]
+        if final := [one for one in over if one.is_final]:
+            return final[0]
         for name_of in (attrgetter("client"), attrgetter("owner")):
             counts = Counter(map(name_of, self._battles.values()))
             most = max((counts[name_of(one)] for one in over), default=0)
