@@ -22,6 +22,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from gac_app.errors import GacError
 from gac_app.server.limits.bodies import RefusedError
 from gac_app.server.limits.callers import Callers, client_in
+from gac_app.server.limits.connections import COUNT, FULL_S
 
 logger = logging.getLogger(__name__)
 
@@ -173,6 +174,8 @@ class RequestLimit:
 
         try:
             self._callers.charge(client, cost + len(scope["headers"]) / HEADERS_PER_REQUEST)
+            if (count := scope.get("state", {}).get(COUNT)) and not count((scope["client"] or ("",))[0]):
+                raise RefusedError(503, "Too many connections of this address are open.", FULL_S)
             await self.app(scope, paid, with_start(send, started.append))
         except ClientDisconnect:
             pass  # within its body: there is nobody to answer

@@ -9,6 +9,7 @@ import asyncio
 import re
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import h11
@@ -24,11 +25,13 @@ MAX_HEAD_BYTES, MAX_LINES = 32_768, 128  # of a head, or of trailers; parsing 16
 MAX_TINY_CHUNKS, CHUNK_BYTES = 64, 1024  # a body may have so many chunks more than one for each so many bytes
 UNREAD_S = 30.0  # an answer of which nothing is read for so long is cut off
 PER_VISITOR = 8  # a browser opens at most six
+COUNT = "count_connection"  # of the state of a request: counts its connection as an address's
 SPARE_HANDLES = 128  # for the database's files, members and what they fetch; without any, all of these would fail
 MANY_HANDLES = 10_240  # macOS gives no more
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 _HEAD_END = re.compile(rb"\n\r?\n")
-_FULL = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 10\r\nConnection: close\r\n\r\n"
+FULL_S = 10  # to wait before another try
+_FULL = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: %d\r\nConnection: close\r\n\r\n" % FULL_S
 
 
 def _max_handles() -> int:
@@ -47,44 +50,57 @@ def _max_handles() -> int:
 
 
 class Connections:
-    """Counts the connections of a host. Where it is full, the address with most loses its newest one to an address with
-    fewer.
+    """Counts the connections of a host. One belongs to the address of its latest request, as a trusted proxy says it.
+    Where the host is full, the address with most loses its newest one to an address with fewer.
 
     Args:
-        config: the total limit, the number of visitors per address, and the proxies without a limit.
+        config: the total limit, the number of visitors per address, and the trusted proxies. A connection of theirs
+            belongs to nobody until its first request.
     """
 
     def __init__(self, config: ServerConfig) -> None:
         self._max = min(config.max_connections, max(PER_VISITOR, _max_handles() - SPARE_HANDLES))
         self._max_of_client = min(self._max, PER_VISITOR * config.visitors_per_client)
         self._proxies = ProxyHeadersMiddleware(None, list(config.trusted_proxies)).trusted_hosts  # type: ignore[arg-type]
+        self._client: dict[Callable[[], None], str] = {}
         self._of: dict[str, dict[Callable[[], None], None]] = {}  # by client, oldest first
 
-    def enter(self, address: str, end: Callable[[], None]) -> str | None:
-        """Count a connection, which `end` ends. Returns the name to pass to `leave`; None if there is no room."""
-        name = "" if address in self._proxies else client_of(address)
-        num_own = len(self._of.get(name, ())) if name else 0
-        is_full = sum(map(len, self._of.values())) >= self._max
-        if num_own >= self._max_of_client or (is_full and not self._end_one(num_own)):
-            return None
-        self._of.setdefault(name, {})[end] = None
-        return name
+    def count(self, end: Callable[[], None], address: str) -> bool:
+        """Count the connection that `end` ends as an address's, and no longer as another's. False if there is no room.
+
+        A refused one is not counted.
+        """
+        client = "" if address in self._proxies else client_of(address)
+        if self._client.get(end) == client:
+            return True
+        if end in self._client:
+            self.leave(end)
+        num_own = len(self._of.get(client, ()))
+        is_full = len(self._client) >= self._max
+        if client and (num_own >= self._max_of_client or (is_full and not self._end_one(num_own))):
+            return False
+        self._client[end] = client
+        self._of.setdefault(client, {})[end] = None
+        return True
 
     def _end_one(self, num_own: int) -> bool:
         """End a connection of the client with most, for one with `num_own`. False if that has hardly fewer."""
-        named = {name: own for name, own in self._of.items() if name}
+        named = {client: own for client, own in self._of.items() if client}
         most = max(named.values(), key=len, default={})
         if len(most) <= num_own + 1:
             return False
         end, _ = most.popitem()
+        del self._client[end]
         end()
         return True
 
-    def leave(self, name: str, end: Callable[[], None]) -> None:
-        own = self._of.get(name, {})
+    def leave(self, end: Callable[[], None]) -> None:
+        """A connection has ended."""
+        client = self._client.pop(end, "")
+        own = self._of.get(client, {})
         own.pop(end, None)
         if not own:
-            self._of.pop(name, None)
+            self._of.pop(client, None)
 
 
 class _FewLines(ReceiveBuffer):
@@ -137,13 +153,15 @@ def limited_protocol(connections: Connections) -> type[H11Protocol]:
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
             self.conn = StrictConnection()
-            self._counted_as: str | None = None
+            self._is_counted = False
             self._limits: dict[str, asyncio.TimerHandle] = {}  # that end the connection
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
-            self._counted_as = connections.enter(self.client[0] if self.client else "", transport.abort)
-            if self._counted_as is None:
+            count = partial(connections.count, transport.abort)
+            self.app_state = {**self.app_state, COUNT: count}
+            self._is_counted = count(self.client[0] if self.client else "")
+            if not self._is_counted:
                 transport.write(_FULL)
                 transport.close()
                 return
@@ -153,13 +171,11 @@ def limited_protocol(connections: Connections) -> type[H11Protocol]:
         def connection_lost(self, exc: Exception | None) -> None:
             self._lift("request")
             self._lift("unread")
-            if self._counted_as is not None:
-                connections.leave(self._counted_as, self.transport.abort)
-                self._counted_as = None
+            connections.leave(self.transport.abort)
             super().connection_lost(exc)
 
         def data_received(self, data: bytes) -> None:
-            if self._counted_as is None or self._has_answer():
+            if not self._is_counted or self._has_answer():
                 return
             self._limit("request", REQUEST_S)
             super().data_received(data)

@@ -235,40 +235,50 @@ def test_connections_leave_handles_to_the_rest(monkeypatch: pytest.MonkeyPatch) 
     assert given == [(num, num), (connections.MANY_HANDLES, resource.RLIM_INFINITY)]
     monkeypatch.setattr(resource, "getrlimit", lambda _: (num, num))
     counted = connections.Connections(ServerConfig())
-    entered = [counted.enter(f"192.0.2.{number}", lambda: None) for number in range(20)]
-    assert [name is not None for name in entered] == [True] * 12 + [False] * 8
+    assert [counted.count(partial(print, n), f"192.0.2.{n}") for n in range(20)] == [True] * 12 + [False] * 8
 
 
 def test_where_it_is_full_the_address_with_most_loses_one() -> None:
     config = ServerConfig(visitors_per_client=1, max_connections=10, trusted_proxies=("10.0.0.9",))
     counted, ended = connections.Connections(config), list[int]()
+    ends = [partial(ended.append, number) for number in range(100)]
 
-    def enter(address: str, number: int = 0) -> tuple[str | None, Callable[[], None]]:
-        return counted.enter(address, end := partial(ended.append, number)), end
+    def count(address: str, *numbers: int) -> list[bool]:
+        return [counted.count(ends[number], address) for number in numbers]
 
-    opened = [enter("192.0.2.1", number) for number in range(9)]
-    names = [name for name, _ in opened]
-    assert names == [names[0]] * 8 + [None]
-    assert [enter("10.0.0.9")[0] for _ in range(2)] == ["", ""], "a proxy stands for many"
-    assert enter("192.0.2.2")[0] not in (None, names[0])
+    assert count("192.0.2.1", *range(9)) == [True] * 8 + [False]
+    assert count("10.0.0.9", 10, 11) == [True, True], "a proxy stands for many"
+    assert count("192.0.2.2", 20) == [True]
     assert ended == [7], "the newest of the address with most"
-    assert enter("192.0.2.1")[0] is None
-    counted.leave(str(names[0]), opened[7][1])  # once it has ended
-    assert enter("10.0.0.9")[0] == ""
-    assert ended == [7, 6]
-    assert [enter("192.0.2.2")[0] is None for _ in range(3)] == [False, False, True], "3 and 4 are alike"
-    assert ended == [7, 6, 5, 4]
-    counted.leave(*opened[0])  # type: ignore[arg-type]
-    assert enter("192.0.2.1")[0] == names[0], "there is room again"
-    assert ended == [7, 6, 5, 4]
+    assert count("192.0.2.1", 7) == [False]
+    assert count("10.0.0.9", 12) == [True], "whose it is is known with its request"
+    assert count("192.0.2.2", 10, 21, 12) == [True] * 3
+    assert ended == [7, 6, 5]
+    assert count("192.0.2.2", 22) == [False], "5 and 4 are alike"
+    counted.leave(ends[0])
+    assert count("192.0.2.2", 22) == [True], "there is room again"
+    assert ended == [7, 6, 5]
 
 
-def test_a_proxy_with_most_connections_loses_none() -> None:
-    config = ServerConfig(visitors_per_client=1, max_connections=10, trusted_proxies=("10.0.0.9",))
-    counted, ended = connections.Connections(config), list[int]()
-    assert [counted.enter("10.0.0.9", partial(ended.append, number)) for number in range(11)] == [""] * 10 + [None]
-    assert counted.enter("192.0.2.1", partial(ended.append, 11)) is None
-    assert ended == []
+def test_a_proxys_connection_belongs_to_whose_request_it_carries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two addresses that hold all connections of a proxy shut nobody else out."""
+    monkeypatch.setattr(connections, "PER_VISITOR", 4)
+    config = ServerConfig(visitors_per_client=2, max_connections=12, trusted_proxies=("127.0.0.1",))
+    host = bare_host(FakeService(), config)  # type: ignore[arg-type]
+    host.add_api_route("/stream", lambda: StreamingResponse(noted([])))
+
+    def opened(number: int, path: str = "/stream") -> bytes:
+        connection = stack.enter_context(socket.create_connection(address))
+        connection.settimeout(WAIT_S)
+        connection.sendall(GET.replace(b"/healthz", path.encode())[:-2] + b"X-Forwarded-For: 192.0.2.%d\r\n\r\n" % number)
+        return connection.recv(15, socket.MSG_WAITALL)[9:]
+
+    with served(host, config) as url, ExitStack() as stack:
+        name, port = url.removeprefix("http://").split(":")
+        address = (name, int(port))
+        assert [opened(1) for _ in range(9)] == [b"200 OK"] * 8 + [b"503 Se"]
+        assert [opened(2) for _ in range(6)] == [b"200 OK"] * 6
+        assert [opened(3, "/healthz") for _ in range(4)] == [b"200 OK"] * 4
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
