@@ -31,7 +31,9 @@ MANY_HANDLES = 10_240  # macOS gives no more
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 _HEAD_END = re.compile(rb"\n\r?\n")
 FULL_S = 10  # to wait before another try
-_FULL = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: %d\r\nConnection: close\r\n\r\n" % FULL_S
+_FULL = (
+    b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: %d\r\nConnection: close\r\n\r\n" % FULL_S
+)
 
 
 def _max_handles() -> int:

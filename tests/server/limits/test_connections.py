@@ -7,7 +7,7 @@ import resource
 import socket
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, suppress
 from functools import partial
 from unittest.mock import Mock
@@ -260,7 +260,7 @@ def test_where_it_is_full_the_address_with_most_loses_one() -> None:
     assert ended == [7, 6, 5]
 
 
-def test_a_proxys_connection_belongs_to_whose_request_it_carries(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_addresses_behind_a_proxy_shut_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two addresses that hold all connections of a proxy shut nobody else out."""
     monkeypatch.setattr(connections, "PER_VISITOR", 4)
     config = ServerConfig(visitors_per_client=2, max_connections=12, trusted_proxies=("127.0.0.1",))
@@ -270,7 +270,8 @@ def test_a_proxys_connection_belongs_to_whose_request_it_carries(monkeypatch: py
     def opened(number: int, path: str = "/stream") -> bytes:
         connection = stack.enter_context(socket.create_connection(address))
         connection.settimeout(WAIT_S)
-        connection.sendall(GET.replace(b"/healthz", path.encode())[:-2] + b"X-Forwarded-For: 192.0.2.%d\r\n\r\n" % number)
+        head = GET.replace(b"/healthz", path.encode())[:-2]
+        connection.sendall(head + b"X-Forwarded-For: 192.0.2.%d\r\n\r\n" % number)
         return connection.recv(15, socket.MSG_WAITALL)[9:]
 
     with served(host, config) as url, ExitStack() as stack:
