@@ -87,8 +87,8 @@ class ModelHost(Host):
         self._held: dict[int, KVSequence] = {}  # by the asking side's slot
 
     def facts(self) -> dict[str, Any]:
-        said = {name: getattr(self._model, name) for name in _FACTS}
-        return said | {"vocabulary": _digest(self._model.vocabulary)}
+        facts = {name: getattr(self._model, name) for name in _FACTS}
+        return facts | {"vocabulary": _digest(self._model.vocabulary)}
 
     def step(self, reads: list[SlotRead]) -> list[np.ndarray]:
         with failures_named(self._model):

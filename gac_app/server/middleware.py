@@ -174,8 +174,10 @@ class RequestLimit:
 
         try:
             self._callers.charge(client, cost + len(scope["headers"]) / HEADERS_PER_REQUEST)
-            if (count := scope.get("state", {}).get(COUNT)) and not count((scope["client"] or ("",))[0]):
-                raise RefusedError(503, "Too many connections of this address are open.", FULL_S)
+            if (count := scope.get("state", {}).get(COUNT)) and not count(client):
+                full = RefusedError(503, "Too many connections of this address are open.", FULL_S)
+                full.headers["Connection"] = "close"  # it is not counted any more
+                raise full
             await self.app(scope, paid, with_start(send, started.append))
         except ClientDisconnect:
             pass  # within its body: there is nobody to answer

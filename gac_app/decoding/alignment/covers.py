@@ -215,15 +215,15 @@ class Covers:
         last = self.beam[-1]
         if self.is_at_end:
             return last.known_distribution
-        is_at_end = last.boundary.end == len(self.text)
+        has_ended = last.boundary.end == len(self.text)
         left_over: dict[int, float] = {}
         partial_ids: dict[int, float] = {}
-        for cover in self.beam[:-1] if is_at_end else self.beam:
+        for cover in self.beam[:-1] if has_ended else self.beam:
             self._add_longer(cover, left_over, partial_ids)
-        total = sum(left_over.values(), last.weight if is_at_end else 0.0)
+        total = sum(left_over.values(), last.weight if has_ended else 0.0)
         added, partial_ids = ({own: prob / total for own, prob in probs.items()} for probs in (left_over, partial_ids))
         base, known = last.known_distribution, [cover.known_distribution for cover in self.beam]
-        scale = last.weight / total if is_at_end else 0.0
+        scale = last.weight / total if has_ended else 0.0
         if scale and not base.is_whole:
             return ScaledDistribution(base, scale, added, partial_ids, parts=known)
         probs_U = base.probs_U * scale if scale else torch.zeros(len(self._union), device=base.probs_U.device)

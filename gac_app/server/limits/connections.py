@@ -25,8 +25,9 @@ MAX_HEAD_BYTES, MAX_LINES = 32_768, 128  # of a head, or of trailers; parsing 16
 MAX_TINY_CHUNKS, CHUNK_BYTES = 64, 1024  # a body may have so many chunks more than one for each so many bytes
 UNREAD_S = 30.0  # an answer of which nothing is read for so long is cut off
 PER_VISITOR = 8  # a browser opens at most six
-COUNT = "count_connection"  # of the state of a request: counts its connection as an address's
 SPARE_HANDLES = 128  # for the database's files, members and what they fetch; without any, all of these would fail
+UNASKED = 32  # of them for proxies' connections on a full host, until a request tells whose they are
+COUNT = "count_connection"  # in the state of a request: counts its connection as a client's
 MANY_HANDLES = 10_240  # macOS gives no more
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 _HEAD_END = re.compile(rb"\n\r?\n")
@@ -67,23 +68,25 @@ class Connections:
         self._client: dict[Callable[[], None], str] = {}
         self._of: dict[str, dict[Callable[[], None], None]] = {}  # by client, oldest first
 
-    def count(self, end: Callable[[], None], address: str) -> bool:
-        """Count the connection that `end` ends as an address's, and no longer as another's. False if there is no room.
+    def enter(self, end: Callable[[], None], address: str) -> bool:
+        """Count a new connection, which `end` ends, as its address's. False if there is no room; it is not counted."""
+        return self.count(end, "" if address in self._proxies else client_of(address))
 
-        A refused one is not counted.
-        """
-        client = "" if address in self._proxies else client_of(address)
+    def count(self, end: Callable[[], None], client: str) -> bool:
+        """Count a connection as a client's from now on; "" = not known yet. False as of `enter`."""
         if self._client.get(end) == client:
             return True
         if end in self._client:
             self.leave(end)
-        num_own = len(self._of.get(client, ()))
-        is_full = len(self._client) >= self._max
-        if client and (num_own >= self._max_of_client or (is_full and not self._end_one(num_own))):
-            return False
-        self._client[end] = client
-        self._of.setdefault(client, {})[end] = None
-        return True
+        num_own, num = len(self._of.get(client, ())), len(self._client)
+        if client:
+            has_room = num_own < self._max_of_client and (num < self._max or self._end_one(num_own))
+        else:
+            has_room = num < self._max + UNASKED
+        if has_room:
+            self._client[end] = client
+            self._of.setdefault(client, {})[end] = None
+        return has_room
 
     def _end_one(self, num_own: int) -> bool:
         """End a connection of the client with most, for one with `num_own`. False if that has hardly fewer."""
@@ -160,9 +163,8 @@ def limited_protocol(connections: Connections) -> type[H11Protocol]:
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
-            count = partial(connections.count, transport.abort)
-            self.app_state = {**self.app_state, COUNT: count}
-            self._is_counted = count(self.client[0] if self.client else "")
+            self.app_state = {**self.app_state, COUNT: partial(connections.count, transport.abort)}
+            self._is_counted = connections.enter(transport.abort, self.client[0] if self.client else "")
             if not self._is_counted:
                 transport.write(_FULL)
                 transport.close()

@@ -64,7 +64,7 @@ def holding(session: Session, battle_id: str) -> Holding | None:
 
 def newest(session: Session, visitor_key: str, limit: int) -> tuple[list[StoredBattle], int]:
     """A visitor's newest battles except open ones (see `_is_open`), newest first, and their number. Damaged ones are
-    left out. Names may be told of those that are `names_revealed`.
+    left out. Names may be shown of those with `names_revealed`.
     """
     query = owned(visitor_key).where(~_is_open())
     num = session.scalar(select(func.count()).select_from(query.with_only_columns(Battle.id).subquery()))

@@ -21,6 +21,7 @@ from uvicorn.server import ServerState
 from gac_app.config import ServerConfig
 from gac_app.server.host import bare_host
 from gac_app.server.limits import connections
+from gac_app.services.queue.shares import client_of
 from tests.fakes import WAIT_S
 from tests.server.fakes import FakeService
 from tests.server.site import served
@@ -235,7 +236,7 @@ def test_connections_leave_handles_to_the_rest(monkeypatch: pytest.MonkeyPatch) 
     assert given == [(num, num), (connections.MANY_HANDLES, resource.RLIM_INFINITY)]
     monkeypatch.setattr(resource, "getrlimit", lambda _: (num, num))
     counted = connections.Connections(ServerConfig())
-    assert [counted.count(partial(print, n), f"192.0.2.{n}") for n in range(20)] == [True] * 12 + [False] * 8
+    assert [counted.enter(partial(print, n), f"192.0.2.{n}") for n in range(20)] == [True] * 12 + [False] * 8
 
 
 def test_where_it_is_full_the_address_with_most_loses_one() -> None:
@@ -243,32 +244,44 @@ def test_where_it_is_full_the_address_with_most_loses_one() -> None:
     counted, ended = connections.Connections(config), list[int]()
     ends = [partial(ended.append, number) for number in range(100)]
 
-    def count(address: str, *numbers: int) -> list[bool]:
-        return [counted.count(ends[number], address) for number in numbers]
+    def enter(address: str, *numbers: int) -> list[bool]:
+        return [counted.enter(ends[number], address) for number in numbers]
 
-    assert count("192.0.2.1", *range(9)) == [True] * 8 + [False]
-    assert count("10.0.0.9", 10, 11) == [True, True], "a proxy stands for many"
-    assert count("192.0.2.2", 20) == [True]
+    assert enter("192.0.2.1", *range(9)) == [True] * 8 + [False]
+    assert enter("10.0.0.9", 10, 11) == [True, True], "a proxy stands for many"
+    assert enter("192.0.2.2", 20) == [True]
     assert ended == [7], "the newest of the address with most"
-    assert count("192.0.2.1", 7) == [False]
-    assert count("10.0.0.9", 12) == [True], "whose it is is known with its request"
-    assert count("192.0.2.2", 10, 21, 12) == [True] * 3
+    assert enter("192.0.2.1", 7) == [False]
+    assert enter("10.0.0.9", 12) == [True], "whose it is is known with its request"
+    assert [counted.count(ends[number], client_of("192.0.2.2")) for number in (10, 12)] == [True] * 2
+    assert enter("192.0.2.2", 21) == [True]
     assert ended == [7, 6, 5]
-    assert count("192.0.2.2", 22) == [False], "5 and 4 are alike"
+    assert enter("192.0.2.2", 22) == [False], "5 and 4 are alike"
     counted.leave(ends[0])
-    assert count("192.0.2.2", 22) == [True], "there is room again"
+    assert enter("192.0.2.2", 22) == [True], "there is room again"
     assert ended == [7, 6, 5]
+
+
+def test_a_proxy_with_most_connections_loses_none() -> None:
+    config = ServerConfig(visitors_per_client=1, max_connections=10, trusted_proxies=("10.0.0.9",))
+    counted, ended = connections.Connections(config), list[int]()
+    num = 10 + connections.UNASKED
+    entered = [counted.enter(partial(ended.append, number), "10.0.0.9") for number in range(num + 1)]
+    assert entered == [True] * num + [False]
+    assert not counted.enter(partial(ended.append, num), "192.0.2.1")
+    assert ended == []
 
 
 def test_two_addresses_behind_a_proxy_shut_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two addresses that hold all connections of a proxy shut nobody else out."""
     monkeypatch.setattr(connections, "PER_VISITOR", 4)
     config = ServerConfig(visitors_per_client=2, max_connections=12, trusted_proxies=("127.0.0.1",))
     host = bare_host(FakeService(), config)  # type: ignore[arg-type]
     host.add_api_route("/stream", lambda: StreamingResponse(noted([])))
 
+    sockets = list[socket.socket]()
+
     def opened(number: int, path: str = "/stream") -> bytes:
-        connection = stack.enter_context(socket.create_connection(address))
+        sockets.append(connection := stack.enter_context(socket.create_connection(address)))
         connection.settimeout(WAIT_S)
         head = GET.replace(b"/healthz", path.encode())[:-2]
         connection.sendall(head + b"X-Forwarded-For: 192.0.2.%d\r\n\r\n" % number)
@@ -278,6 +291,7 @@ def test_two_addresses_behind_a_proxy_shut_nobody_out(monkeypatch: pytest.Monkey
         name, port = url.removeprefix("http://").split(":")
         address = (name, int(port))
         assert [opened(1) for _ in range(9)] == [b"200 OK"] * 8 + [b"503 Se"]
+        assert b"connection: close" in read_all(sockets[-1]).lower(), "it is not counted any more"
         assert [opened(2) for _ in range(6)] == [b"200 OK"] * 6
         assert [opened(3, "/healthz") for _ in range(4)] == [b"200 OK"] * 4
 
