@@ -54,8 +54,7 @@ class Agreement(GateRule):
     """The mode `agreement`: the gate decides alone where all members have the same argmax. It has no threshold.
 
     After SAFE (arXiv 2510.15346), which ensembles only where members disagree, and only at positions at which the
-    text so far is made of every member's own tokens. Every step asks all members, so the rule itself saves no passes;
-    speculation does.
+    text so far is made of every member's own tokens. Every step asks all members, so it saves no passes.
     """
 
     rule_name: ClassVar[str] = "agreement"
