@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator
 from pydantic.fields import FieldInfo
 
-from gac_app.validation import Frozen, is_shallow
+from gac_app.validation import Frozen, depth_of
 
 MAX_NEW_TOKENS = 32_768
 MAX_BIASES = 1024  # tokens
@@ -180,7 +180,7 @@ class Settings(Frozen):
     def _check_schema(cls, schema: dict[str, Any] | None) -> dict[str, Any] | None:
         if schema is None:
             return None
-        if not is_shallow(schema, MAX_SCHEMA_DEPTH):
+        if depth_of(schema, MAX_SCHEMA_DEPTH + 1) > MAX_SCHEMA_DEPTH:
             raise ValueError(f"is nested more than {MAX_SCHEMA_DEPTH} deep")
         try:
             num_chars = len(json.dumps(schema, allow_nan=False))

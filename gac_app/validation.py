@@ -81,15 +81,14 @@ def shortened(text: str, most: int = _MAX_QUOTED_CHARS) -> str:
     return text if len(text) <= most else f"{text[:most]}..."
 
 
-def is_shallow(value: Any, max_levels: int) -> bool:
-    """Whether a JSON value is nested at most so deep."""
-    level = [value]
-    for _ in range(max_levels):
+def depth_of(value: Any, most: int) -> int:
+    """The levels of a JSON value, counted up to `most`: 1 of one without parts."""
+    depth, level = 0, [value]
+    while level and depth < most:
+        depth += 1
         parts = chain.from_iterable(one.values() if isinstance(one, dict) else one for one in level)
         level = [part for part in parts if isinstance(part, dict | list | tuple)]
-        if not level:
-            return True
-    return False
+    return depth
 
 
 def harmless(cell: str) -> str:

@@ -115,6 +115,25 @@ WIDE = {"anyOf": [{"type": "object", "properties": {f"a{i}_{n}": nested(0) for i
 
 PATTERNS = [{"type": "string", "pattern": f".*a.{{{n}}}"} for n in range(13)]
 CHAIN = {f"p{n}": {**pattern, "$ref": f"#/$defs/p{n + 1}"} for n, pattern in enumerate(PATTERNS)} | {"p13": {}}
+FORMATS = [{"format": "date-time"}, {"format": "uri"}]
+
+
+def linked(num: int, name: str = "#/$defs/d") -> dict[str, Any]:
+    """Arrays in arrays, ten by each reference. 200 references ended a process."""
+    parts: dict[str, Any] = {f"d{num}": {"type": "boolean"}}
+    for n in range(num):
+        parts[f"d{n}"] = {"$ref": f"{name}{n + 1}"}
+        for _ in range(10):
+            parts[f"d{n}"] = {"type": "array", "items": parts[f"d{n}"]}
+    return {"$defs": parts, "$ref": "#/$defs/d0"}
+
+
+def open_objects(num: int, num_properties: int) -> list[dict[str, Any]]:
+    return [{"properties": {f"{n}_{i}": {} for i in range(num_properties)}} for n in range(num)]
+
+
+def named_by_patterns(num: int) -> list[dict[str, Any]]:
+    return [{"patternProperties": {f"^a{n}$": {}}} for n in range(num)]
 
 
 @pytest.mark.parametrize(
@@ -134,6 +153,12 @@ CHAIN = {f"p{n}": {**pattern, "$ref": f"#/$defs/p{n + 1}"} for n, pattern in enu
         ({"description": "x" * 70_000}, "at most 65,536"),
         (WIDE, "is too complex"),
         ({"type": "object", "properties": {f"p{n}": {} for n in range(2000)}}, "is too complex"),
+        ({"prefixItems": open_objects(4, 300)}, "is too complex"),
+        ({"required": [f"p{n}" for n in range(5500)]}, "is too complex"),
+        (linked(200), "is too complex"),
+        (linked(200, "#/%24defs/d"), "is too complex"),
+        ({"allOf": named_by_patterns(1000)}, "is too complex"),
+        ({"prefixItems": FORMATS * 500}, "is too complex"),
         ({"allOf": PATTERNS}, "is too complex"),
         ({"allOf": [{"properties": {"a": pattern}} for pattern in PATTERNS]}, "is too complex"),
         ({"$defs": CHAIN, "$ref": "#/$defs/p0"}, "is too complex"),
@@ -162,6 +187,10 @@ def test_a_schema_that_cannot_be_followed_is_refused(ensemble: Ensemble, schema:
         {"type": "array", "items": {"type": "integer"}, "minItems": 1_000_000},
         {"properties": {f"p{n}": {"type": "string"} for n in range(1000)}, "required": [f"p{n}" for n in range(1000)]},
         {"const": None, "default": None},
+        linked(40),
+        {"prefixItems": open_objects(20, 100)},
+        {"prefixItems": named_by_patterns(50)},
+        {"prefixItems": FORMATS * 100},
         {"properties": {f"p{n}": pattern for n, pattern in enumerate(PATTERNS)}},
         {"anyOf": PATTERNS},
         {"type": "object", "properties": {f"p{n}": {"multipleOf": float(f"1e{n}")} for n in range(-7, 9)}},

@@ -21,7 +21,7 @@ import torch
 
 from gac_app.errors import ConstraintError, RequestError
 from gac_app.recent import Recent
-from gac_app.validation import shortened
+from gac_app.validation import depth_of, shortened
 from gac_app.vocab.union import UnionVocabulary
 
 if TYPE_CHECKING:
@@ -30,9 +30,13 @@ if TYPE_CHECKING:
 _NUM_KEPT = 8  # compiled schemas
 _NUM_TRIED = 2  # tokens, before a schema is accepted
 _MAX_STATES = 20_000  # of an answer's lexer, 1 to 2 kB each
-# Where llguidance has no limit: of these, it takes at most 0.2 s of a core.
+# Where llguidance has no limit, or reaches it late: of these, it takes at most 0.2 s of a core.
 _MAX_JOINED = 12  # different patterns that one value may have to match: each doubles time and memory
 _MAX_REMAINDERS = 20_000  # of `multipleOf`, each a state
+_MAX_OPTIONAL = 500  # properties of one object; of several, their squares add up
+_MAX_NAME_PATTERNS = 50  # `allOf` may join them, which is cubic
+_MAX_FORMATS = 250
+_MAX_LEVELS = 600  # on the way along `$ref`: it recurs, and overflows the stack from about 2,000 on
 _CHOOSES = {"$ref", "anyOf", "oneOf"}
 _OF_OBJECTS = {"properties", "patternProperties", "additionalProperties"}
 _HOLDS = {"pattern", "format", "multipleOf", "items", "prefixItems"} | _OF_OBJECTS
@@ -62,7 +66,7 @@ class Grammars:
             text = json.dumps({**schema, "x-guidance": _LAYOUT})
         except (TypeError, ValueError, RecursionError):
             raise RequestError("json_schema", "invalid JSON") from None
-        if _takes_minutes(schema):
+        if _is_too_complex(schema):
             raise RequestError("json_schema", _TOO_COMPLEX)
         with self._lock:
             found = self._compiled.get(text)
@@ -179,16 +183,46 @@ class _Tokens:
         raise NotImplementedError  # for bytes that are forced, and none are
 
 
-def _takes_minutes(schema: Mapping[str, Any]) -> bool:
-    """Whether it may take llguidance minutes and gigabytes to compile. Counts in all of the schema, wherever a `$ref`
-    leads.
+def _is_too_complex(schema: Mapping[str, Any]) -> bool:
+    """Whether it may take llguidance minutes and gigabytes to compile, or end the process. Counts in all of the schema,
+    wherever a `$ref` leads.
     """
     nodes = list(_objects(schema))
     has_joined = any(map(_joins, nodes))
     patterns = {pattern for node in nodes if isinstance(pattern := node.get("pattern"), str)}
     multiples = {_num_remainders(one) for node in nodes if type(one := node.get("multipleOf")) in (int, float)}
     num_remainders = math.prod(multiples) if has_joined else sum(multiples)
-    return num_remainders > _MAX_REMAINDERS or (has_joined and len(patterns) > _MAX_JOINED)
+    return (
+        num_remainders > _MAX_REMAINDERS
+        or (has_joined and len(patterns) > _MAX_JOINED)
+        or sum(len(_names(node, "patternProperties")) for node in nodes) > _MAX_NAME_PATTERNS
+        or sum("format" in node for node in nodes) > _MAX_FORMATS
+        or sum(_num_to_order(node) ** 2 for node in nodes) > _MAX_OPTIONAL**2
+        or any(num_levels > _MAX_LEVELS for num_levels in accumulate(_depths(schema, nodes)))
+    )
+
+
+def _names(node: Mapping[str, Any], keyword: str) -> set[str]:
+    value = node.get(keyword)
+    return {name for name in value if isinstance(name, str)} if isinstance(value, dict | list) else set()
+
+
+def _num_to_order(node: Mapping[str, Any]) -> float:
+    """The properties that an object may leave out. One that is required costs a tenth."""
+    required = _names(node, "required")
+    return len(_names(node, "properties") - required) + len(required) / 10
+
+
+def _depths(schema: Mapping[str, Any], nodes: Iterable[Mapping[str, Any]]) -> Iterator[int]:
+    """Of the schema and of all that it refers to: a way along `$ref` descends at most their sum."""
+    parts: dict[object, Any] = {"#": schema}
+    for name in {name for node in nodes if isinstance(name := node.get("$ref"), str)}:
+        part: Any = schema
+        for key in name.removeprefix("#").split("/")[1:]:
+            part = part.get(key) if isinstance(part, dict) else None
+        # What is named in another way than by its place may be anything.
+        parts |= {name: schema} if part is None else {id(part): part}
+    return (depth_of(part, _MAX_LEVELS) for part in parts.values())
 
 
 def _joins(node: Mapping[str, Any]) -> bool:

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from gac_app.errors import RequestError
 from gac_app.services.mirror.line_shapes import BattleLine, DamagedRun, Deletion, RunLine
 from gac_app.storage import RunStatus
-from gac_app.validation import is_shallow, path_of
+from gac_app.validation import depth_of, path_of
 
 MAX_LINE_BYTES = 256 * 2**20  # four answers of 32,768 tokens fit
 _MAX_DEPTH = 24
@@ -54,7 +54,7 @@ def deleted_in(line: Line) -> list[str]:
 
 
 def _checked(line: Line) -> Line:
-    if not is_shallow(line, _MAX_DEPTH):
+    if depth_of(line, _MAX_DEPTH + 1) > _MAX_DEPTH:
         raise RequestError("line", f"is nested more than {_MAX_DEPTH} levels deep")
     try:
         if "battle_id" in line:
