@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from gac_app.decoding.constraints import Grammars
+from gac_app.server.limits.callers import Callers
 from tests.api.site import Site, events_of, streamed_text, text_of
 
 llguidance = pytest.importorskip("llguidance")
@@ -41,17 +42,24 @@ def test_any_object_will_do(here: Site) -> None:
     assert choice["finish_reason"] == "length"
 
 
-def test_schemas_are_read_in_threads(here: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    loops, of = [], Grammars.of
+def test_schemas_are_read_in_a_thread_of_their_own(here: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    loops, heavy, of, work = [], list[bool](), Grammars.of, Callers.work
 
     def noted(self: Grammars, schema: dict[str, Any]) -> Any:
         with suppress(RuntimeError):  # there is none
             loops.append(asyncio.get_running_loop())
         return of(self, schema)
 
+    def works(self: Callers, client: str, do: Any, *, is_heavy: bool = False) -> Any:
+        heavy.append(is_heavy)
+        return work(self, client, do, is_heavy=is_heavy)
+
     monkeypatch.setattr(Grammars, "of", noted)
-    assert here.chat(response_format=FORMAT).status_code == 200
+    monkeypatch.setattr(Callers, "work", works)
+    for fields in ({"response_format": FORMAT}, {"gac": {"settings": {"json_schema": LIGHT}}}, {}):
+        assert here.chat(**fields).status_code == 200
     assert loops == []
+    assert heavy == [True, False, True, False, False, False]
 
 
 def test_a_bias_is_by_the_models_own_ids(here: Site) -> None:

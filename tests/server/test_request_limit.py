@@ -101,6 +101,18 @@ async def test_an_address_has_one_piece_of_work_at_a_time() -> None:
     assert done == ["office"] * 20 + ["second"]
 
 
+@pytest.mark.anyio
+async def test_all_addresses_have_one_heavy_piece_of_work_at_a_time() -> None:
+    callers, done, go_on = Callers(8), list[str](), threading.Event()
+    first = asyncio.create_task(callers.work("home", go_on.wait, is_heavy=True))
+    second = asyncio.create_task(callers.work("office", lambda: done.append("heavy"), is_heavy=True))
+    for _ in range(20):
+        await callers.work("library", lambda: done.append("light"))
+    go_on.set()
+    await asyncio.gather(first, second)
+    assert done == ["light"] * 20 + ["heavy"]
+
+
 @pytest.mark.parametrize("path", [PAGE[0], *API, *TOKENS])
 def test_a_prompt_of_a_megabyte_is_refused_at_once(host: FastAPI, path: str) -> None:
     client, body = Poor(host, 100.0), b'{"prompt": "' + b"x" * 1_000_000 + b'"}'

@@ -194,21 +194,22 @@ def usage_of(run: CompletionRun) -> Usage:
 def answering_route(form: type[Form[Any]], completions: Completions, access: Access) -> APIRouter:
     """The route of a kind of answer: a stream if it is asked for, else the whole once the run is over."""
     router, options = APIRouter(), described(form.body, form.chunk, form.ends_with)
-    work = access.callers.work
+    callers = access.callers
 
     @router.post(form.path, name=form.__name__.lower(), response_model=form.answer, **options)
     async def answer(
         request: Request,
         asker: Annotated[Asker, Depends(access)],
-        asked: Annotated[Answered, Depends(body_of(form.body, access.callers))],
+        asked: Annotated[Answered, Depends(body_of(form.body, callers))],
     ) -> Response:
-        run = await work(asker.client, partial(begin, completions, asked, asker))
+        is_heavy = asked.changes().get("json_schema") is not None
+        run = await callers.work(asker.client, partial(begin, completions, asked, asker), is_heavy=is_heavy)
         told = form(asked, run, completions.config_hash)
         if asked.stream:
             return RunStream(told.events(), completions.following(run))
         with completions.following(run):
             await until_over(run, request)
-        whole = await work(asker.client, lambda: told.json(told.whole()))
+        whole = await callers.work(asker.client, lambda: told.json(told.whole()))
         return Response(whole, media_type="application/json")
 
     return router

@@ -7,6 +7,7 @@ import hashlib
 import re
 import secrets
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -94,6 +95,7 @@ class Callers:
         self._newcomers = Allowance(visitors_per_client / 60, visitors_per_client)
         self._known: Recent[tuple[str, str], None] = Recent(MAX_NAMES)
         self._working: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._heavy = asyncio.Lock()
         self._most_calls = 2 * several
         self._calling: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
@@ -111,9 +113,13 @@ class Callers:
         """A place to hold while a function of the page answers a client: its further calls wait for one."""
         return self._calling.setdefault(client, asyncio.Semaphore(self._most_calls))
 
-    async def work(self, client: str, work: Callable[[], T]) -> T:
-        """What `work` gives, in a thread: one at a time for a client, however many requests it sends."""
-        async with self._working.setdefault(client, asyncio.Lock()):
+    async def work(self, client: str, work: Callable[[], T], *, is_heavy: bool = False) -> T:
+        """What `work` gives, in a thread: one at a time for a client, however many requests it sends.
+
+        Args:
+            is_heavy: one at a time of all clients, so that a core is left.
+        """
+        async with self._working.setdefault(client, asyncio.Lock()), self._heavy if is_heavy else nullcontext():
             return await run_in_threadpool(work)
 
     async def parsed(self, client: str, body: bytes, parse: Callable[[bytes], T]) -> T:
