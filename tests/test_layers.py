@@ -79,7 +79,7 @@ _ROOM_ORDERS = {
     "storage": "text migrations database runs battles studies servers tombstones store",
     "evaluation": "tasks metrics running studies protocols harness",
     "library": "closing answer prompts room in_threads sources step gac given processor",
-    "services": "visitors origin writes members queue exports mirror runs completions lab battles",
+    "services": "visitors origin threads writes members queue exports mirror runs completions lab battles",
 }
 ROOMS = {package: order.split() for package, order in _ROOM_ORDERS.items()}
 

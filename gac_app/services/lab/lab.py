@@ -21,6 +21,7 @@ from gac_app.errors import UNEXPECTED, BusyError, GacError, Phrase, RequestError
 from gac_app.evaluation.studies import KeptResults
 from gac_app.services.lab.results import LabResults
 from gac_app.services.lab.studies import OWN, STUDIES, QuestionSet, Study, carry_out, own_questions, question_sets
+from gac_app.services.threads import begin_thread
 from gac_app.services.visitors import owner_of
 from gac_app.storage import Store
 
@@ -144,11 +145,13 @@ class Lab:
                     )
                 )
             self._count(visitor_key, client)
+            work = running, ensemble, chosen, num_questions, visitor_key
             self.running, self.last_error = running, ""
-        running.thread = threading.Thread(
-            target=self._work, args=(running, ensemble, chosen, num_questions, visitor_key), name="lab", daemon=True
-        )
-        running.thread.start()
+            try:
+                running.thread = begin_thread("lab", self._work, *work)
+            except BusyError:
+                self.running = None
+                raise
 
     def cancel(self, visitor_key: str) -> None:
         """Cancel the running study. Its answers are kept for the next one. Raises RequestError for another visitor's

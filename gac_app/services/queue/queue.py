@@ -6,11 +6,13 @@ import math
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from typing import Generic
 
 from gac_app.errors import BusyError, Phrase
 from gac_app.services.queue.order import FairOrder, Q, client_of, run_to_evict, visitor_of
+from gac_app.services.threads import begin_thread, begin_timer
 
 _LAST = True, math.inf  # after all that wait
 OVERDUE_S = 10.0  # a run that takes longer lets one more begin, if there is a spare place
@@ -27,12 +29,21 @@ class RunQueue(Generic[Q]):
 
     Args:
         work: carries out one run; called in its own thread.
+        refuse: called with a run that will not begin after all, and why.
         num_spare: places beyond `max_running`, for visitors other than those whose runs take longer than `OVERDUE_S`,
             and at once for clients without a run while another has several.
     """
 
-    def __init__(self, work: Callable[[Q], None], *, max_running: int, max_waiting: int, num_spare: int = 0) -> None:
-        self._work = work
+    def __init__(
+        self,
+        work: Callable[[Q], None],
+        refuse: Callable[[Q, str], None],
+        *,
+        max_running: int,
+        max_waiting: int,
+        num_spare: int = 0,
+    ) -> None:
+        self._work, self._refuse = work, refuse
         self._max_running, self._max_waiting, self._num_spare = max_running, max_waiting, num_spare
         self._waiting: list[Q] = []
         self._running: dict[Q, float] = {}  # start times
@@ -46,40 +57,35 @@ class RunQueue(Generic[Q]):
         with self._lock:
             self._displaced_by(run)
 
-    def put(self, run: Q, on_taken: Callable[[], None]) -> Q | None:
+    def put(self, run: Q, on_taken: Callable[[], None]) -> None:
         """Start or queue a run. `on_taken` is called before it can begin.
-
-        Returns:
-            The run that lost its place to this one and will not begin, if any.
 
         Raises:
             BusyError: the queue is full, and no run loses its place.
         """
-        with self._lock:
+        with self._changing():
             displaced = self._displaced_by(run)
             on_taken()
             if displaced is not None:
                 self._waiting.remove(displaced)
             self._order.register(run, [*self._waiting, *self._running])
             self._waiting.append(run)
-            self._advance()
-            return displaced
+        if displaced is not None:
+            self._refuse(displaced, "the queue was full, and others had their turn first; please try again")
 
     def remove(self, run: Q) -> bool:
         """Remove a waiting run. Returns whether it was still waiting."""
-        with self._lock:
+        with self._changing():
             if run not in self._waiting:
                 return False
             self._waiting.remove(run)
-            self._advance()
             return True
 
     def reveal(self, run: Q) -> None:
         """Nothing of an ended run is hidden any more."""
-        with self._lock:
+        with self._changing():
             if timer := self._hidden.pop(run, None):
                 timer.cancel()
-                self._advance()
 
     def counts(self) -> tuple[int, int]:
         """How many runs are running, and how many wait."""
@@ -100,36 +106,40 @@ class RunQueue(Generic[Q]):
         num_overdue = sum(since <= overdue_since for since in self._running.values())
         return self._max_running + min(self._num_spare, num_overdue) - len(self._running)
 
-    def _advance(self) -> None:
-        while run := self._next(self._waiting):
-            self._waiting.remove(run)
-            self._running[run] = time.monotonic()
-            run.queue_place = 0
-            threading.Thread(target=self._carry_out, args=(run,), name=f"run-{run.id[:8]}", daemon=True).start()
-        for place, run in enumerate(self._order.in_order(self._waiting, self._running), start=1):
-            if run.queue_place != place:  # else all who wait would be told of each newcomer
-                run.queue_place = place
-                run.changed()
-        self._look_later()
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """After the block, all that may begin does."""
+        refused: dict[Q, str] = {}
+        with self._lock:
+            yield
+            while run := self._next(self._waiting):
+                self._waiting.remove(run)
+                self._running[run] = time.monotonic()
+                run.queue_place = 0
+                try:
+                    begin_thread(f"run-{run.id[:8]}", self._carry_out, run)
+                except BusyError as error:
+                    del self._running[run]
+                    refused[run] = error.user_message
+            for place, run in enumerate(self._order.in_order(self._waiting, self._running), start=1):
+                if run.queue_place != place:  # else all who wait would be told of each newcomer
+                    run.queue_place = place
+                    run.changed()
+            self._look_later()
+        for run, why in refused.items():
+            self._refuse(run, why)
 
     def _look_later(self) -> None:
         """Look again once the next run is overdue: one timer, however many runs come."""
         if self._has_timer or not (self._waiting and self._num_spare):
             return
-        self._has_timer = True
         now = time.monotonic()
         since = min((since for since in self._running.values() if since > now - OVERDUE_S), default=now)
-        timer = threading.Timer(since + OVERDUE_S + 0.01 - now, self._look_again)
-        timer.daemon = True
-        timer.start()
+        self._has_timer = begin_timer(since + OVERDUE_S + 0.01 - now, self._look_again) is not None
 
     def _look_again(self) -> None:
-        with self._lock:
+        with self._changing():
             self._has_timer = False
-            if self._num_free > 0:
-                self._advance()
-            else:
-                self._look_later()
 
     def _have_turns(self) -> Callable[[Q], bool]:
         """Whether nothing blind, or nothing but that, of a run's owner goes on or is before it."""
@@ -174,10 +184,7 @@ class RunQueue(Generic[Q]):
         try:
             self._work(run)
         finally:
-            with self._lock:
+            with self._changing():
                 self._order.charge(run, time.monotonic() - self._running.pop(run))
-                if hidden_s := run.hidden_s():
-                    self._hidden[run] = timer = threading.Timer(hidden_s, self.reveal, (run,))
-                    timer.daemon = True
-                    timer.start()
-                self._advance()
+                if (hidden_s := run.hidden_s()) and (timer := begin_timer(hidden_s, self.reveal, run)):
+                    self._hidden[run] = timer

@@ -16,6 +16,7 @@ from typing import Any
 from gac_app.errors import UNEXPECTED, BusyError, GacError, Phrase, RequestError
 from gac_app.evaluation.tasks import parse_prompts
 from gac_app.services.runs.runs import LiveRun, RunService
+from gac_app.services.threads import begin_thread
 from gac_app.services.visitors import owner_of
 
 logger = logging.getLogger(__name__)
@@ -99,12 +100,9 @@ class Batches:
             if last and not last.is_over:
                 raise BusyError(Phrase("A batch of yours is running. Cancel it, or wait until it is done."))
             self._make_room(client)
+            batch.thread = begin_thread("batch", self._work, batch, visitor_key, changes)
             self._batches.pop(owner, None)
             self._batches[owner] = batch
-        batch.thread = threading.Thread(
-            target=self._work, args=(batch, visitor_key, changes), name="batch", daemon=True
-        )
-        batch.thread.start()
         return batch
 
     def _make_room(self, client: str) -> None:

@@ -15,13 +15,14 @@ from weakref import WeakValueDictionary
 
 from gac_app.config import Config
 from gac_app.decoding.trace import FinishedEvent, FinishReason
-from gac_app.errors import UNEXPECTED, GacError, without_folders
+from gac_app.errors import UNEXPECTED, BusyError, GacError, without_folders
 from gac_app.services.members import Members
 from gac_app.services.origin import ORIGIN
 from gac_app.services.queue.queue import RunQueue
 from gac_app.services.runs.live_run import LiveRun, LiveStream
 from gac_app.services.runs.metrics import Metrics
 from gac_app.services.runs.views import run_status
+from gac_app.services.threads import begin_thread, begin_timer
 
 if TYPE_CHECKING:  # it loads torch, which the page need not wait for
     from gac_app.decoding.request import Encoded
@@ -52,7 +53,11 @@ class Runner:
         self.on_ended: list[Callable[[LiveRun], None]] = []
         self.unseen_s = UNSEEN_S
         self._queue: RunQueue[LiveRun] = RunQueue(
-            self._carry_out, max_running=server.max_running, max_waiting=server.max_waiting, num_spare=int(has_spare)
+            self._carry_out,
+            self._end_waiting,
+            max_running=server.max_running,
+            max_waiting=server.max_waiting,
+            num_spare=int(has_spare),
         )
         metrics.show("num_requests_running", "Runs that decode.", lambda: self._queue.counts()[0])
         metrics.show("num_requests_waiting", "Runs in the queue.", lambda: self._queue.counts()[1])
@@ -82,9 +87,7 @@ class Runner:
         run.on_ended = on_ended
         if self._members.decodes_together is not None:  # the request tells whose GPU time the run takes
             run.context = copy_context()
-        displaced = self._queue.put(run, on_taken)
-        if displaced is not None:
-            self._end_waiting(displaced, "the queue was full, and others had their turn first; please try again")
+        self._queue.put(run, on_taken)
 
     def stop(self, run: LiveRun) -> None:
         """End a run within one step. Does nothing if it is over."""
@@ -125,11 +128,10 @@ class Runner:
                 run.num_followers -= 1
                 run.num_departures += 1
                 is_left = not run.num_followers and (run.is_blind or not run.over.is_set())  # it may be hidden
-            if is_left and run.is_seen:
-                timer = threading.Timer(self.unseen_s, self._stop_unless_back, (run, run.num_departures))
-                timer.daemon = True
-                timer.start()
-            elif is_left:
+            waits = (
+                is_left and run.is_seen and begin_timer(self.unseen_s, self._stop_unless_back, run, run.num_departures)
+            )
+            if is_left and not waits:
                 self.stop(run)
 
     def _stop_unless_back(self, run: LiveRun, num_departures: int) -> None:
@@ -145,7 +147,10 @@ class Runner:
         # The other streams are copied from another run.
         unfinished = {key: stream for key, stream in run.streams.items() if stream.finished is None}
         if self._members.decodes_together is not None:
-            self._decode_together(run, self._members.decodes_together)
+            try:
+                self._decode_together(run, self._members.decodes_together)
+            except BusyError as error:
+                self._break_off(run, FinishReason.ERROR, error.user_message)
         else:
             self._decode_apart(run, unfinished)
         if not run.is_blind:
@@ -162,12 +167,14 @@ class Runner:
             for key, stream in share:
                 self._decode(run, key, stream)
 
-        shares = [items[first::num_threads] for first in range(num_threads)]
-        threads = [threading.Thread(target=decode, args=(share,), name=f"run-{run.id[:8]}") for share in shares[1:]]
-        for thread in threads:
-            thread.start()
-        for share in shares[:1]:
-            decode(share)
+        own, *others = (items[first::num_threads] for first in range(num_threads))
+        threads = []
+        for share in others:
+            try:
+                threads.append(begin_thread(f"run-{run.id[:8]}", decode, share))
+            except BusyError:  # later, in this one
+                own += share
+        decode(own)
         for thread in threads:
             thread.join()
 
@@ -217,7 +224,7 @@ class Runner:
                 run.changed()
 
         context = run.context or copy_context()
-        threading.Thread(target=context.run, args=(decode,), name=f"run-{run.id[:8]}", daemon=True).start()
+        begin_thread(f"run-{run.id[:8]}", context.run, decode)
         run.wait_for(lambda: is_over.is_set() or run.is_stopping.is_set())
         self._break_off(run, FinishReason.ABORT, "")
 

@@ -50,16 +50,18 @@ class Desk:
     def __init__(self, *, max_running: int, max_waiting: int = 10, num_spare: int = 0) -> None:
         self.queue: RunQueue[Run] = RunQueue(
             lambda run: self.over.append(run) if run.released.wait(60) else None,
+            lambda run, _: self.refused.append(run),
             max_running=max_running,
             max_waiting=max_waiting,
             num_spare=num_spare,
         )
         self.over: list[Run] = []
         self.taken: list[Run] = []
+        self.refused: list[Run] = []
 
     def put(self, name: str) -> Run:
         run = Run(name, came_at=len(self.taken))
-        self.displaced = self.queue.put(run, lambda: self.taken.append(run))
+        self.queue.put(run, lambda: self.taken.append(run))
         return run
 
     def end(self, run: Run) -> None:
@@ -69,6 +71,20 @@ class Desk:
 
     def of_its_own(self, timers: list[SimpleNamespace]) -> list[SimpleNamespace]:
         return [timer for timer in timers if timer.then.__self__ is self.queue]
+
+
+def no_threads(monkeypatch: pytest.MonkeyPatch, prefix: str, but: int = 0) -> None:
+    """No thread begins whose name begins so, but the first."""
+    begin, left = threading.Thread.start, [but]
+
+    def start(thread: threading.Thread) -> None:
+        if thread.name.startswith(prefix):
+            left[0] -= 1
+            if left[0] < 0:
+                raise RuntimeError("can't start new thread")
+        begin(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
 
 
 @pytest.fixture
@@ -168,10 +184,31 @@ def test_a_full_queue_takes_nobody_or_displaces_one(desks: list[Desk]) -> None:
         desk.put("x/ann")
     assert (len(desk.taken), desk.queue.counts()) == (3, (1, 2))
     bob = desk.put("y/bob")
-    assert desk.displaced is third
+    assert desk.refused == [third]
     assert (bob.queue_place, second.queue_place, desk.queue.counts()) == (1, 2, (1, 2))
     with pytest.raises(BusyError):
         desk.put("z/cyd")
+
+
+def test_a_run_without_a_thread_costs_no_place(desks: list[Desk], monkeypatch: pytest.MonkeyPatch) -> None:
+    desks.append(desk := Desk(max_running=1))
+    with monkeypatch.context() as patched:
+        no_threads(patched, "run-")
+        refused = desk.put("x/ann")
+    assert (desk.refused, desk.queue.counts()) == ([refused], (0, 0))
+    first, second = desk.put("x/ann"), desk.put("x/ann blind")
+    first.shown_s = 60.0
+    no_threads(monkeypatch, "Thread-")  # of timers
+    desk.end(first)
+    assert second.queue_place == 0
+
+
+def test_answers_come_in_turn_where_there_is_one_thread(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    service = house.service()
+    no_threads(monkeypatch, "run-", but=1)
+    run = service.start(ALICE, "Hi", SHORT)
+    assert run.over.wait(WAIT_S)
+    assert run.status == RunStatus.FINISHED
 
 
 def test_who_has_had_less_of_the_time_is_next(desks: list[Desk], clock: HandClock) -> None:
