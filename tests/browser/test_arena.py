@@ -256,14 +256,20 @@ def test_tokens_are_offered_where_the_server_has_them(serve_arena: Server, open_
 
 
 def test_reasons_stand_in_their_form_after_a_reload(serve_arena: Server, open_page: Opener) -> None:
-    page = to_arena(open_page(serve_arena(PlantedEnsemble(SAID))).page)
+    page = to_arena(open_page(serve_arena(PlantedEnsemble(SAID)), is_new=True).page)
     ask_two(page)
     click(page, ".gac-vote[data-outcome=tie]", then=".gac-arena-views [value=changes]", state="attached")
     page.click(".gac-arena-reasons summary")
     page.check(".gac-arena-reasons [name=right][value=clear]", force=True)
-    page.fill(".gac-arena-comment textarea", "Both <b>odd</b>")
     page.wait_for_selector(".gac-arena-reasons:has-text('Saved.')")
+    sent: list[str] = []
+    page.on("request", lambda request: sent.append(request.post_data or ""))
+    page.fill(".gac-arena-comment textarea", "My name is")
+    page.wait_for_timeout(1500)
+    page.fill(".gac-arena-comment textarea", "Both <b>odd</b>")
     page.fill(BOX, "A draft")
+    page.wait_for_selector(".gac-arena-reasons:has-text('Saved.')")
+    assert [body for body in sent if "My name is" in body] == [], "saved once the field is left"
     reload(page)
     to_arena(page)
     page.wait_for_selector(".gac-arena-reasons summary")

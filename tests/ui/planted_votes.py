@@ -39,7 +39,7 @@ def plant_vote(
     body = {"sides": sides, "turns": [{"prompt": "Yes?", "left": answer, "right": answer}], "consent": True}
     known = {"battle_id": uuid.uuid4().hex, "visitor_key": key, **names, "origin": "people", "is_blind": True}
     new = NewBattle(**{**known, "language": "en", "status": "answered", "body": body, **battle})
-    row = NewJudgement(position=0, kind="vote", outcome=outcome, facts=facts)
+    row = NewJudgement(kind="vote", outcome=outcome, facts=facts)
 
     def write(session: Session) -> None:
         changes.start(session, new)

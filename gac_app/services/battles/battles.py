@@ -135,7 +135,6 @@ class Battle:
         pair: the contestants by side, as they answer here; secret until `names_revealed`.
         tempo: at which the host shows battles.
         turns: one run each; the last may still be decoding.
-        num_rows: judgements stored so far.
         shown: characters of the last turn's sides that were shown when the vote came; None before. Once set, nothing
             else is accepted.
         remark: the last, as stored: its reasons and comment; None = there is none.
@@ -150,7 +149,6 @@ class Battle:
     tempo: Tempo
     id: str = ""
     turns: list[BattleRun] = field(default_factory=list)
-    num_rows: int = 0
     outcome: Outcome | None = None
     is_counted: bool = False  # in the metrics
     is_skipped: bool = False
@@ -168,7 +166,7 @@ class Battle:
     @property
     def version(self) -> int:
         """What a vote must name, so that none counts twice or for a turn that its visitor did not see."""
-        return self.num_rows + len(self.turns) - 1
+        return len(self.turns) - (self.outcome is None)
 
     @property
     def begun_turns(self) -> list[BattleRun]:
@@ -216,7 +214,6 @@ class Battle:
             return False
         self.unwritten = None
         if write.exception() is None:
-            self.num_rows += 1
             then()
         if self.outcome is None:
             self.shown = None

@@ -76,7 +76,7 @@ class Judge:
                 battle.outcome = given
                 self._runs.metrics.voted("arena")
 
-            row = NewJudgement(position=battle.num_rows, kind=Kind.VOTE, outcome=given, facts=facts)
+            row = NewJudgement(kind=Kind.VOTE, outcome=given, facts=facts)
             write = self._submit(battle, visitor_key, row, count)
         write.add_done_callback(lambda done: self._moderator.undone(cast) if done.exception() else None)
         return write
@@ -102,7 +102,7 @@ class Judge:
             with self._battles.changing(visitor_key, battle_id):
                 if battle.outcome is None:
                     raise RequestError("reasons", Phrase("Vote first, then say why."))
-                row = NewJudgement(position=battle.num_rows, kind=Kind.REMARK, body=body)
+                row = NewJudgement(kind=Kind.REMARK, body=body)
                 write = self._submit(battle, visitor_key, row, partial(setattr, battle, "remark", body))
             wait_for(write)
         return self._battles.look(visitor_key, battle_id)
@@ -112,8 +112,7 @@ class Judge:
         stored = self._store.battles.load(visitor_key, battle_id)
         if not stored.is_blind or not stored.outcome:
             raise NotFoundError(Phrase("No such battle."))
-        row = NewJudgement(position=len(stored.own_judgements), kind=Kind.REMARK, body=body)
-        return self._store.battles.judge(visitor_key, battle_id, row)
+        return self._store.battles.judge(visitor_key, battle_id, NewJudgement(kind=Kind.REMARK, body=body))
 
     def _submit(self, battle: Battle, visitor_key: str, new: NewJudgement, then: Callable[[], None]) -> Future[None]:
         """Queue a judgement. Wait for it outside the battle's lock, so that the battle can be looked at meanwhile."""

@@ -133,7 +133,6 @@ def _restored(stored: StoredBattle, owner: str, client: str) -> Battle:
         battle.turns.append(_turn(battle, turn))
     began_s = body["shown_at"][0] if "shown_at" in body else datetime.fromisoformat(stored.created_at).timestamp()
     battle.last.pace = Pace.over(battle.tempo, battle.last.pace.num_shown, max(0.0, time.time() - began_s))
-    battle.num_rows = len(stored.own_judgements)
     return battle
 
 

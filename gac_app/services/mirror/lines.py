@@ -70,8 +70,8 @@ def _checked(line: Line) -> Line:
 
 
 def _of_today(battle: Line) -> Line:
-    """A battle's line of any release without what is gone since 1.1: a run, and votes that were taken back. Raises
-    RequestError if a vote on a run implied the battle.
+    """A battle's line of any release without what is gone since 1.1: a run, votes that were taken back, and remarks but
+    the last. Raises RequestError if a vote on a run implied the battle.
     """
     if battle.pop("run_id", None) is not None:
         reason = "a vote on Compare implied this battle, as up to release 1.1; its run has the vote"
@@ -79,8 +79,9 @@ def _of_today(battle: Line) -> Line:
     rows: Any = battle.get("judgements")
     is_list = isinstance(rows, list) and all(isinstance(row, dict) for row in rows)
     kinds = [row.get("kind") for row in rows] if is_list else []
-    if "undo" in kinds:
-        last_undo = max(at for at, kind in enumerate(kinds) if kind == "undo")
-        left = (at for at, kind in enumerate(kinds) if kind != "undo" and (kind != "vote" or at > last_undo))
+    if "undo" in kinds or kinds.count("remark") > 1:
+        last_at = {kind: at for at, kind in enumerate(kinds)}
+        since = {"undo": len(kinds), "vote": last_at.get("undo", -1) + 1, "remark": last_at.get("remark", 0)}
+        left = (at for at, kind in enumerate(kinds) if at >= since.get(kind, 0))
         battle["judgements"] = [{**rows[at], "position": position} for position, at in enumerate(left)]
     return battle

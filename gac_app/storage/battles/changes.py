@@ -1,4 +1,4 @@
-"""Writes battles, which are encrypted like runs with their own keys, and their judgements, which are append-only.
+"""Writes battles, which are encrypted like runs with their own keys, and their judgements.
 
 Battles that another database exported are imported: new ones all at once, new judgements of known ones singly.
 """
@@ -20,11 +20,10 @@ from gac_app.storage.battles.records import BATTLE_COLUMNS, BattleRecord, Kind, 
 from gac_app.storage.battles.tables import Battle, Judgement, StandingVote
 from gac_app.storage.database.database import server_of, when_written
 from gac_app.storage.database.encryption import Key, destroy_keys, encrypt_json, key_of, new_key, new_keys
-from gac_app.storage.database.tables import Base
+from gac_app.storage.database.tables import Base, utc_now
 from gac_app.storage.database.visitors import existing, imported_visitors, own_visitor
 from gac_app.storage.text import clean_text
 
-MAX_JUDGEMENTS = 20  # of a battle by its visitor: each reads those before it
 RUNNING, CONTINUING, ANSWERED = "running", "continuing", "answered"  # the second: with a turn that was answered before
 _NEVER_JUDGED = ("void", "skipped")
 
@@ -61,25 +60,29 @@ def update(session: Session, battle_id: str, status: str, body: Mapping[str, Any
 
 
 def judge(session: Session, visitor_key: str, battle_id: str, new: NewJudgement) -> None:
-    """Append a vote or a remark to the visitor's battle. A vote is final: no server judges the battle any more. Raises
-    RequestError for a row out of order or too many, and a second vote.
+    """Add a vote or a remark to the visitor's battle. A vote is final: no server judges the battle any more. Raises
+    RequestError for a second vote, and for a remark before it.
     """
-    if new.position >= MAX_JUDGEMENTS:
-        raise RequestError("comment", Phrase("You have changed your reasons too often. They stay as they are."))
     battle = get_owned(session, visitor_key, battle_id)
-    if new.kind == Kind.VOTE and battle.server_id is None:
-        raise RequestError("vote", Phrase("This battle can no longer be judged."))
-    if new.position != _num_own(battle) or (new.kind == Kind.VOTE and has_vote(battle)):
-        raise RequestError("vote", Phrase("You have judged this battle already."))
     if new.kind == Kind.VOTE:
+        if has_vote(battle):
+            raise RequestError("vote", Phrase("You have judged this battle already."))
+        if battle.server_id is None:
+            raise RequestError("vote", Phrase("This battle can no longer be judged."))
         battle.server_id = None
+    elif not has_vote(battle):
+        raise RequestError("reasons", Phrase("Vote first, then say why."))
+    elif before := next((row for row in battle.judgements if row.kind == Kind.REMARK), None):
+        before.body, before.created_at = encrypt_json(key_of(battle), new.body), utc_now()
+        _tell_changed(session, battle.id)
+        return
     _append(session, battle, new)
 
 
 def give_verdict(session: Session, battle_ids: Sequence[str], verdict: str) -> None:
     """Append the operator's verdict to battles; those that are gone are left out."""
     for battle in session.scalars(select(Battle).where(Battle.id.in_(battle_ids)).options(*whole())):
-        _append(session, battle, NewJudgement(position=_num_own(battle), kind=Kind.VERDICT, outcome=verdict))
+        _append(session, battle, NewJudgement(kind=Kind.VERDICT, outcome=verdict))
 
 
 def _append(session: Session, battle: Battle, new: NewJudgement) -> None:
@@ -101,11 +104,6 @@ def _append(session: Session, battle: Battle, new: NewJudgement) -> None:
 
 def _tell_changed(session: Session, battle_id: str) -> None:
     when_written(session, lambda observer: observer.changed(battle_id))
-
-
-def _num_own(battle: Battle) -> int:
-    """The number of the visitor's own rows."""
-    return sum(row.kind != Kind.VERDICT for row in battle.judgements)
 
 
 def remove(session: Session, visitor_key: str, battle_id: str) -> None:
@@ -140,12 +138,15 @@ def _add_all(session: Session, battles: Sequence[StoredBattle]) -> None:
 
 
 def _judge_again(session: Session, battle: StoredBattle) -> bool:
-    """Add the judgements that a battle here lacks. Returns whether there were any."""
+    """Add the judgements that a battle here lacks, and write a later remark. Returns whether there were any."""
     row = session.get_one(Battle, battle.battle_id)
-    known = {judgement.id for judgement in row.judgements}
+    known = {judgement.id: judgement for judgement in row.judgements}
     added = [judgement for judgement in battle.judgements if judgement["id"] not in known]
+    later = [new for new in battle.judgements if new["id"] in known and _moment(new) > known[new["id"]].created_at]
+    for new in later:
+        known[new["id"]].body, known[new["id"]].created_at = encrypt_json(key_of(row), new["body"]), _moment(new)
     if not added or len(known) + len(added) > len(battle.judgements):
-        return False  # nothing new, or it was judged here since, which counts
+        return bool(later)  # nothing else is new, or it was judged here since, which counts
     session.execute(insert(Judgement), [_judgement_row(row.id, judgement, key_of(row)) for judgement in added])
     standing_votes.refresh(session, row, battle.judgements)
     return True
@@ -160,5 +161,9 @@ def _judgement_row(battle_id: str, judgement: Mapping[str, Any], key: bytes) -> 
         "outcome": judgement["outcome"],
         "facts": orjson.dumps(judgement["facts"]),
         "body": None if judgement["body"] is None else encrypt_json(key, judgement["body"]),
-        "created_at": datetime.fromisoformat(judgement["created_at"]),
+        "created_at": _moment(judgement),
     }
+
+
+def _moment(judgement: Mapping[str, Any]) -> datetime:
+    return datetime.fromisoformat(judgement["created_at"])

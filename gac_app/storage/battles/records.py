@@ -15,10 +15,10 @@ BATTLE_COLUMNS = ("origin", "is_blind", "left", "right", "language", "config_has
 
 
 class Kind(StrEnum):
-    """The kind of a judgement. Judgements are only appended, and a battle has one vote at most."""
+    """The kind of a judgement. A battle has one vote at most, and one remark."""
 
     VOTE = "vote"
-    REMARK = "remark"  # reasons and a comment, encrypted; the last remark counts
+    REMARK = "remark"  # reasons and a comment, encrypted; another one takes its place
     VERDICT = "verdict"  # of the operator, on the vote; the last one counts
 
 
@@ -58,9 +58,8 @@ class NewBattle(BattleRecord):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewJudgement:
-    """A row to append. `position` must be the battle's number of rows but verdicts; otherwise the row is refused."""
+    """A row to append, or the remark that takes the place of the one before."""
 
-    position: int
     kind: str
     outcome: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
@@ -79,11 +78,6 @@ class StoredBattle(BattleRecord):
     visitor: str
     created_at: str
     judgements: tuple[Mapping[str, Any], ...]
-
-    @property
-    def own_judgements(self) -> tuple[Mapping[str, Any], ...]:
-        """The visitor's, without the operator's verdicts."""
-        return tuple(row for row in self.judgements if row["kind"] != Kind.VERDICT)
 
     @property
     def vote(self) -> Mapping[str, Any] | None:

@@ -68,7 +68,7 @@ class Arena {
   async call(name, fields = {}, isQuiet = false) {
     if (!isQuiet && this.isCalling) return {};
     this.isCalling ||= !isQuiet;
-    const { id } = this.run, reply = await this.ask(name, { battle: id, version: this.state.version, ...fields });
+    const id = fields.battle ?? this.run.id, reply = await this.ask(name, { battle: id, version: this.state?.version, ...fields });
     if (!isQuiet) {
       this.isCalling = false;
       this.say(reply.error ?? "");
@@ -119,7 +119,7 @@ class Arena {
   send(event, fields) {
     Object.assign(this, { isBusy: true, asked: fields.prompt });
     this.say("");
-    this.reasons.flush();
+    this.reasons.save();
     this.refresh();
     clearTimeout(this.silence);
     this.silence = setTimeout(() => this.giveUp(), SILENT_MS);

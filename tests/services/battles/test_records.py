@@ -59,7 +59,7 @@ def judged(shown: int = 99, *, is_stopped: bool = False) -> Battle:
     end(turn := add_turn(battle, "fghi", "jk", shown, "Two?"), left=FinishReason.LENGTH)
     if is_stopped:
         turn.is_stopping.set()
-    battle.outcome, battle.num_rows, battle.shown = Outcome.LEFT, 1, turn.num_shown()
+    battle.outcome, battle.shown = Outcome.LEFT, turn.num_shown()
     return battle
 
 

@@ -68,8 +68,9 @@ def test_a_battle_s_longest_line_counts(exported: list[str], other: Store) -> No
     shorter = [json.dumps({**battle, "judgements": battle["judgements"][:1]}) for battle in battles]
     assert imported(other, [*exported, *shorter]) == ImportResult(5, 0, 0, 0)
     assert list(Exports(other).lines()) == exported
-    vote, remark = battles[0]["judgements"]
-    ten = [{**vote, "id": 32 * "a"}, *({**remark, "id": 32 * str(at), "position": at} for at in range(1, 10))]
+    vote, _ = battles[0]["judgements"]
+    verdict = {**vote, "kind": "verdict", "outcome": "restored"}
+    ten = [{**vote, "id": 32 * "a"}, *({**verdict, "id": 32 * str(at), "position": at} for at in range(1, 10))]
     told = [json.dumps({**battles[0], "battle_id": "e" * 32, "judgements": ten[:num]}) for num in (10, 9)]
     assert imported(other, told) == ImportResult(1, 0, 0, 0)
     assert max(len(json.loads(line).get("judgements", "")) for line in Exports(other).lines()) == 10

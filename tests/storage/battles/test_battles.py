@@ -20,7 +20,7 @@ from tests.storage.samples import ALICE, BOB, new_id
 from tests.storage.test_deletion import occurrences
 
 BODY = {"turns": [{"prompt": "xyzzy?", "left": {"text": "xyzzy é\u2028 \ud800"}, "right": {"text": "𝔊 مرحبا"}}]}
-VOTE = NewJudgement(position=0, kind="vote", outcome="left", facts={"turn": 1, "left": {"chars": 7}})
+VOTE = NewJudgement(kind="vote", outcome="left", facts={"turn": 1, "left": {"chars": 7}})
 
 
 def new_battle(visitor_key: str = ALICE, **changes: Any) -> NewBattle:
@@ -42,7 +42,7 @@ def test_a_battle_comes_back_with_its_judgements(store: Store) -> None:
     battle = judged(store)
     store.battles.update(battle.battle_id, "answered", {**BODY, "more": 1})
     remark = {"comment": "plugh"}
-    store.battles.judge(ALICE, battle.battle_id, NewJudgement(position=1, kind="remark", body=remark)).result()
+    store.battles.judge(ALICE, battle.battle_id, NewJudgement(kind="remark", body=remark)).result()
     found = store.battles.load(ALICE, battle.battle_id)
     assert (found.left, found.right, found.status, found.body["more"]) == ("Smol", "gate", "answered", 1)
     assert found.body["turns"][0]["left"]["text"] == "xyzzy é\u2028 \ufffd"
@@ -53,14 +53,20 @@ def test_a_battle_comes_back_with_its_judgements(store: Store) -> None:
 
 
 def test_the_database_itself_refuses_a_second_vote(store: Store, path: Path) -> None:
-    battle = judged(store)
-    for position, kind in ((0, "remark"), (2, "remark")):
-        with pytest.raises(RequestError, match="judged this battle already"):
-            store.battles.judge(ALICE, battle.battle_id, NewJudgement(position=position, kind=kind)).result()
+    battle = new_battle()
+    store.battles.start(battle)
+    remark = NewJudgement(kind="remark", body={})
+    with pytest.raises(RequestError, match="Vote first"):
+        store.battles.judge(ALICE, battle.battle_id, remark).result()
+    store.battles.judge(ALICE, battle.battle_id, VOTE).result()
     with pytest.raises(NotFoundError):
-        store.battles.judge(BOB, battle.battle_id, NewJudgement(position=1, kind="remark")).result()
+        store.battles.judge(BOB, battle.battle_id, remark).result()
+    with pytest.raises(RequestError, match="judged this battle already"):
+        store.battles.judge(ALICE, battle.battle_id, VOTE).result()
+    store.battles.start(skipped := new_battle())
+    store.battles.update(skipped.battle_id, "skipped")
     with pytest.raises(RequestError, match="can no longer be judged"):
-        store.battles.judge(ALICE, battle.battle_id, replace(VOTE, position=1)).result()
+        store.battles.judge(ALICE, skipped.battle_id, VOTE).result()
     assert store.num_errors == 0
     columns = "id, battle_id, position, kind, facts, created_at"
     with pytest.raises(sqlite3.IntegrityError):
@@ -139,7 +145,7 @@ def test_battles_to_publish_are_found_without_a_key(store: Store, monkeypatch: p
     kept = judged(store, body=agreed)
     judged(store)
     store.battles.start(new_battle(body=agreed)).result()
-    store.battles.judge(ALICE, kept.battle_id, NewJudgement(position=1, kind="remark", body={})).result()
+    store.battles.judge(ALICE, kept.battle_id, NewJudgement(kind="remark", body={})).result()
     assert store.battles.agreed() == [kept.battle_id]
 
 
@@ -148,12 +154,19 @@ def test_what_was_judged_here_since_counts(store: Store, other: Store) -> None:
     battle = judged(store)
     other.import_records([], list(store.battles.export())).result()
     (copied,) = other.battles.export()
-    store.battles.judge(ALICE, battle.battle_id, NewJudgement(position=1, kind="remark", body={})).result()
+    store.battles.judge(ALICE, battle.battle_id, NewJudgement(kind="remark", body={})).result()
     remark = {**copied.judgements[0], "id": new_id(), "position": 1, "kind": "remark", "outcome": "", "body": {}}
     later = replace(copied, judgements=(*copied.judgements, remark))
     assert store.import_records([], [later]).result() == (0, 0)
     assert remark["id"] not in {row["id"] for row in store.battles.load(ALICE, battle.battle_id).judgements}
     assert other.import_records([], [later]).result() == (1, 0)
+    moment = "2099-01-01T00:00:00+00:00"
+    newest = {**remark, "body": {"comment": "later"}, "created_at": moment}
+    both = replace(copied, judgements=(*copied.judgements, newest)), later
+    for known in both:  # of one remark, the later one stays
+        other.import_records([], [known]).result()
+    (found,) = other.battles.export()
+    assert found.judgements[1]["body"] == {"comment": "later"}
 
 
 def test_a_reader_of_votes_is_told_what_came_and_went(store: Store) -> None:
