@@ -23,6 +23,7 @@ from gac_app.services.lab.results import LabResults
 from gac_app.services.lab.studies import OWN, STUDIES, QuestionSet, Study, carry_out, own_questions, question_sets
 from gac_app.services.threads import begin_thread
 from gac_app.services.visitors import owner_of
+from gac_app.services.writes import wait_for
 from gac_app.storage import Store
 
 if TYPE_CHECKING:  # they load torch and numpy, which the page need not wait for
@@ -165,8 +166,9 @@ class Lab:
 
     def forget(self, visitor_key: str) -> None:
         """Cancel a visitor's study, and keep no figures of their results."""
-        if (running := self.running) and self.is_mine(visitor_key, running):
-            running.cancel()
+        with self._lock:
+            if (running := self.running) and self.is_mine(visitor_key, running):
+                running.cancel()
         self.results.forget()
 
     def close(self) -> None:
@@ -228,9 +230,12 @@ class Lab:
         try:
             folder = None if is_own else self._folder  # answers to a visitor's own questions are not kept
             result = carry_out(running.study, ensemble, chosen, num_questions, folder, running.note)
-            if running.cancelled.is_set():  # its last answers may have failed because of the cancellation
-                raise _Cancelled
-            self.results.keep(visitor_key, result, is_own=is_own)
+            keep = self.results.ready_to_keep(visitor_key, result, is_own=is_own)
+            with self._lock:  # so that it is written before a deletion of everything, or never
+                if running.cancelled.is_set():  # its last answers may have failed because of the cancellation
+                    raise _Cancelled
+                write = keep()
+            wait_for(write)
         except GacError as reason:
             error = Phrase("The study was cancelled.") if running.cancelled.is_set() else reason.user_message
         except BaseException:  # `SystemExit` too: nobody could start another study

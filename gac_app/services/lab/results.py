@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -69,14 +70,20 @@ class LabResults:
             raise NotFoundError(Phrase("This result was kept by another version and cannot be shown.")) from None
         return KeptResult(listed.id, listed.created_at, tuple(listed.members), result, listed.name)
 
-    def keep(self, visitor_key: str, result: StudyResult, *, is_own: bool) -> None:
-        """Keep a result for its visitor. `is_own`: the questions were the visitor's. Raises StorageError."""
+    def ready_to_keep(self, visitor_key: str, result: StudyResult, *, is_own: bool) -> Callable[[], Future[None]]:
+        """What begins to write a result for its visitor. `is_own`: the questions were the visitor's."""
         # Figures on the operator's questions reveal nothing about a visitor, so they serve as advice for everybody.
         benchmark = None if is_own or result.study != "eval" else result.data
         about = {"study": result.study, "heading": result.heading, "members": self._names}
         head = {"name": "", **about, "benchmark": benchmark}
-        wait_for(self._store.save_study(visitor_key, uuid.uuid4().hex, packed(head), packed(asdict(result))))
-        self.forget()
+        parts = packed(head), packed(asdict(result))
+
+        def begin() -> Future[None]:
+            write: Future[None] = self._store.save_study(visitor_key, uuid.uuid4().hex, *parts)
+            write.add_done_callback(lambda _: self.forget())
+            return write
+
+        return begin
 
     def rename(self, visitor_key: str, result_id: str, name: str) -> None:
         """Rename a result; "" restores its own name. Raises RequestError, NotFoundError, StorageError."""

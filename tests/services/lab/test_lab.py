@@ -164,6 +164,19 @@ def test_answers_of_a_cancelled_study_are_not_asked_again(tmp_path: Path) -> Non
     assert sum(path.read_bytes().count(b"\n") for path in tmp_path.glob("*.jsonl")) == 16
 
 
+def test_a_result_is_not_kept_after_a_deletion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes while the result is made ready for the database, and is over before that."""
+    lab = lab_of(slow_pair(), tmp_path)
+
+    def delete_everything(value: Any) -> Any:
+        lab.forget(ALICE)
+        return value
+
+    monkeypatch.setattr("gac_app.services.lab.results.packed", delete_everything)
+    assert finished(lab, ALICE, "eval", "trivia", 2) == "The study was cancelled."
+    assert lab.results.of(ALICE) == []
+
+
 def test_answers_that_fail_are_told_with_the_result(tmp_path: Path) -> None:
     lab = lab_of(slow_pair(Fault("raise", from_read=1)), tmp_path)
     finished(lab, ALICE, "eval", "trivia", 4)

@@ -50,7 +50,7 @@ def stored(study_id: str, created_at: datetime, body: Any = None, **head: Any) -
 )
 def test_only_benchmarks_on_common_questions_advise(study: str, is_own: bool, is_advice: bool, tmp_path: Path) -> None:
     store, kept = store_of(), result(study, right=3)
-    results_in(tmp_path, store).keep(ALICE, kept, is_own=is_own)
+    results_in(tmp_path, store).ready_to_keep(ALICE, kept, is_own=is_own)().result()
     benchmark = {"right": 3} if is_advice else None
     head = {"name": "", "study": study, "heading": "A heading", "members": ("a", "b"), "benchmark": benchmark}
     [(call, key, _, *written)] = store.calls
@@ -69,7 +69,7 @@ def test_advice_is_of_the_same_members_newest_first(tmp_path: Path) -> None:
     for _ in range(2):
         assert [one["number"] for one in results.benchmarks()] == [2, 3, 1]
     assert store.calls == [("all_studies",)], "read once"
-    results.keep(ALICE, result(), is_own=False)
+    results.ready_to_keep(ALICE, result(), is_own=False)().result()
     results.benchmarks()
     results.delete(ALICE, "1")
     results.benchmarks()

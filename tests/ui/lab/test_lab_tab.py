@@ -85,7 +85,8 @@ def test_a_study_from_the_form_to_the_files(lab: Lab, ask: Callable[..., dict[st
 @pytest.mark.slow
 def test_a_result_is_shown_with_charts_tables_words_and_answers(lab: Lab) -> None:
     sums = next(one for one in lab.sets if one.name == "sums")
-    lab.results.keep(KEY, carry_out(Thresholds, random_pair(), sums, 4, None, lambda _: None), is_own=False)
+    result = carry_out(Thresholds, random_pair(), sums, 4, None, lambda _: None)
+    lab.results.ready_to_keep(KEY, result, is_own=False)().result()
     [listed] = lab.results.of(KEY)
     with gr.Blocks():
         view = ResultView(lab, lab._config)
