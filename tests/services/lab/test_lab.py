@@ -173,7 +173,7 @@ def test_a_result_is_not_kept_after_a_deletion(tmp_path: Path, monkeypatch: pyte
         return value
 
     monkeypatch.setattr("gac_app.services.lab.results.packed", delete_everything)
-    assert finished(lab, ALICE, "eval", "trivia", 2) == "The study was cancelled."
+    assert finished(lab, ALICE, "eval", "trivia", 4) == "The study was cancelled."
     assert lab.results.of(ALICE) == []
 
 
