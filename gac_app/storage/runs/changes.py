@@ -23,8 +23,11 @@ _SAME_IN_BODY = ("prompt", "settings", "member_names", "versions", "turn_ids", "
 def start_run(session: Session, new: NewRun) -> None:
     """Write a run as running, at the end of its conversation."""
     conversation = _own_conversation(session, new)
-    if new.parent_run_id is not None:
-        get_owned(session, new.visitor_key, new.parent_run_id)
+    parent_id = new.parent_run_id
+    if parent_id is not None and session.get(Run, parent_id) is None:
+        parent_id = None  # while the database was away it was answered, and never stored
+    if parent_id is not None:
+        get_owned(session, new.visitor_key, parent_id)
     last = session.scalar(select(func.max(Run.position)).where(Run.conversation_id == conversation.id))
     key = new_key(session)
     content = {name: getattr(new, name) for name in _SAME_IN_BODY}
@@ -34,7 +37,7 @@ def start_run(session: Session, new: NewRun) -> None:
             id=new.run_id,
             conversation=conversation,
             position=0 if last is None else last + 1,
-            parent_run_id=new.parent_run_id,
+            parent_run_id=parent_id,
             branch_position=new.branch_position,
             repeats_run_id=new.repeats_run_id,
             key_id=key.id,

@@ -52,7 +52,9 @@ def test_without_a_database_answers_stay_unsaved(house: House, other: Store, cap
         assert [one.id for one in service.history.conversation(ALICE, run.conversation_id)] == [run.id, second.id]
     kept = answer(service)
     assert (run.is_saved, kept.is_saved) == (False, True)
-    assert [line.run_id for line in listed(service, ALICE)] == [kept.id]
+    derived = ended(service.revise(ALICE, run.id, "Another?", SHORT))
+    assert (derived.is_saved, derived.parent_run_id) == (True, run.id)
+    assert {line.run_id for line in listed(service, ALICE)} == {kept.id, derived.id}
     with away(other):
         lost = ended(service.start(ALICE, "Second?", SHORT, kept.conversation_id))
     assert service.history.delete_conversation(ALICE, kept.conversation_id) == [kept.id, lost.id]
