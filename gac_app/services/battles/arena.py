@@ -89,7 +89,7 @@ class ArenaService:
             client: as in `RunService.start`.
             consents: the visitor agrees that prompt, answers and votes are kept; required on a public host.
             again: an earlier battle of the visitor's. A pair that is drawn anew answers its first prompt; `prompt` is
-                ignored.
+                ignored. Once it may, the earlier one is skipped unless it is judged.
         """
         owner = owner_of(visitor_key)
         self._runs.members.ensemble()
@@ -121,6 +121,9 @@ class ArenaService:
                 self.operator.started(client)
 
             self._begin(battle, turn, take)
+        if before and not before.is_final:
+            with suppress(GacError):  # judged or deleted meanwhile, or on another server
+                self.skip(visitor_key, again)
         return self.battles.look(visitor_key, battle.id)
 
     def next_turn(self, visitor_key: str, battle_id: str, prompt: str) -> BattleView:

@@ -105,10 +105,9 @@ class Arena {
     else this.begin({ prompt, again: "" });
   }
 
-  /** The battle's prompt, answered by a pair drawn anew; without a vote this one is given up. */
-  async again() {
+  /** The battle's prompt, answered by a pair drawn anew; without a vote the server gives this one up then. */
+  again() {
     if (this.isBusy || this.isCalling) return;
-    if (this.isOpen && (await this.call("skip_battle")).error) return;
     this.begin({ prompt: this.run.turns[0]?.prompt ?? this.run.prompt, again: this.run.id });
   }
 

@@ -278,6 +278,16 @@ def test_of_two_remarks_in_flight_the_last_counts(house: House, monkeypatch: pyt
     assert rows[-1]["body"] == {"reasons": {"left": [], "right": []}, "comment": "two"}
 
 
+def test_a_battle_is_given_up_for_another_pair_that_may_begin(house: House) -> None:
+    arena = Arena(house, arena={"max_per_hour": 2})
+    first = arena.answered()
+    second = arena.answered(again=first.id)
+    assert [arena.service.battles.look(ALICE, one.id).phase for one in (first, second)] == ["skipped", "answered"]
+    with pytest.raises(BusyError, match="many battles"):
+        arena.service.start(ALICE, "", again=second.id)
+    assert arena.service.judge.vote(ALICE, second.id, "left", second.version).outcome == "left"
+
+
 def test_a_start_that_is_refused_does_not_count(house: House) -> None:
     arena = Arena(house, arena={"max_per_hour": 1})
     with pytest.raises(RequestError):
