@@ -65,5 +65,6 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if not error.name or error.name.startswith("gac_app"):
             raise
-        print(f"error: this needs the package {error.name}; install it: pip install 'gac-app[all]'", file=sys.stderr)
+        what = "install it: pip install '.[all]' in the project's folder"
+        print(f"error: this needs the package {error.name}; {what}", file=sys.stderr)
         sys.exit(1)

@@ -158,8 +158,11 @@ class Requests:
             return None
         tokenizer = self.tokenizer(alone)
         tokenizer.tokens(settings.logit_bias, "logit_bias")
-        bias = {tokenizer.in_union(token_id): value for token_id, value in settings.logit_bias.items()}
-        return TokenBias({token_id: value for token_id, value in bias.items() if token_id is not None})
+        bias: dict[int, float] = {}
+        for token_id, value in settings.logit_bias.items():
+            if (in_union := tokenizer.in_union(token_id)) is not None:  # several may be one, such as all ends
+                bias[in_union] = max(value, bias.get(in_union, 0.0), key=lambda one: (abs(one), one))
+        return TokenBias(bias)
 
     def _taking_part(self, settings: Settings, alone: str | None) -> list[Member]:
         if alone is None:

@@ -89,7 +89,7 @@ def _connect(config: RayConfig) -> None:
     try:
         import ray
     except ImportError as error:
-        raise ModelLoadError("Ray is not installed; install it: pip install 'gac-app[ray]'") from error
+        raise ModelLoadError("Ray is not installed: pip install '.[ray]' in the project's folder") from error
     if ray.is_initialized():
         return
     if config.address != "auto":

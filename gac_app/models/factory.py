@@ -134,7 +134,7 @@ def prepare(member: MemberConfig, files: ModelFiles, device: str | tuple[str, ..
 def _fetched(request: LoadRequest) -> ModelFiles:
     files = request.fetch()
     if files.kind == "gguf" and find_spec("gguf") is None:
-        what = "a GGUF file needs more packages; install them: pip install 'gac-app[cpu]'"
+        what = "a GGUF file needs more packages; install them: pip install '.[cpu]' in the project's folder"
         raise ModelLoadError(f"{request.member.name}: {what}")
     return files
 

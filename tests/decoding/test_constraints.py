@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from gac_app.decoding.constraints import Grammars, TokenBias
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.member import InlineMember
+from gac_app.decoding.tokenizer import MemberTokenizer
 from gac_app.decoding.trace import FinishReason
 from gac_app.errors import ConstraintError, RequestError
 from gac_app.settings import Settings
@@ -222,6 +223,18 @@ def test_a_bias_is_added_to_log_probabilities(probs: list[float], bias: dict[int
     found = TokenBias(bias)(probs_U)
     assert torch.allclose(found, torch.tensor(weights, dtype=torch.float64).div(sum(weights)).float(), atol=1e-6)
     assert torch.equal(probs_U, before)
+
+
+@pytest.mark.parametrize("order", [(1, 2), (2, 1)])
+def test_of_two_ids_that_are_one_token_the_strongest_bias_counts(
+    ensemble: Ensemble, order: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MemberTokenizer, "in_union", lambda _, token_id: 7 if token_id < 3 else None)
+    bias = {token_id: (-100.0, 5.0)[token_id - 1] for token_id in order} | {3: 1.0}
+    request = ensemble.request("Hello", ensemble.config.settings_from({"logit_bias": bias}), alone="m1")
+    assert request.bias is not None
+    probs_U = torch.full((9,), 1 / 9)
+    assert (request.bias.ids, float(request.bias(probs_U)[7])) == ([7], 0.0)
 
 
 def test_the_ends_of_the_scale_are_absolute() -> None:

@@ -98,7 +98,7 @@ def test_the_command_works_and_says_what_it_lacks(env: Path) -> None:
     done = run(env, "gac", "export")
     assert done.returncode == 1
     assert done.stderr.startswith("error: this needs the package ")
-    assert "pip install 'gac-app[all]'" in done.stderr
+    assert "pip install '.[all]'" in done.stderr
 
 
 def test_its_types_are_there_for_checkers(env: Path) -> None:

@@ -18,7 +18,8 @@ def check_adapter(member: MemberConfig) -> None:
     directory = Path(member.adapter)
     where = f"{member.name}: adapter {directory}"
     if importlib.util.find_spec("peft") is None:
-        raise ModelLoadError(f"{where} needs the package peft; install it: pip install 'gac-app[adapters]'")
+        what = "install it: pip install '.[adapters]' in the project's folder"
+        raise ModelLoadError(f"{where} needs the package peft; {what}")
     for file in (_CONFIG, _WEIGHTS):
         if not (directory / file).is_file():
             raise ModelLoadError(f"{where} has no {file}; expected what PEFT saves, with weights as safetensors")
