@@ -26,7 +26,7 @@ from tests.fakes import config_of
 
 def test_without_ray_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(ModelLoadError, match=r"Ray is not installed; install it: pip install 'gac-app\[ray\]'"):
+    with pytest.raises(ModelLoadError, match=r"Ray is not installed: pip install '.\[ray\]'"):
         load_ensemble(config_of(["a"]).run_by("ray"))
 
 
