@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import weakref
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -155,7 +157,7 @@ def unite(
     models: list[Model], config: Config, new_member: Callable[[Model, VocabMapping], Member], *, devices_disjoint: bool
 ) -> Ensemble:
     """An ensemble of loaded models and their views, in the configuration's order. Where there can be none, they are
-    released.
+    released; at the latest when nobody has it any more, or the program ends.
     """
     from gac_app.decoding.ensemble import Ensemble
     from gac_app.executors.members import with_views
@@ -166,10 +168,19 @@ def unite(
     try:
         union = UnionVocabulary.build(model.vocabulary for model in models)
         members = [new_member(m, VocabMapping(m.vocabulary, union, keeps_control=keeps_control)) for m in models]
-        return Ensemble(with_views(members, config.members), config, devices_disjoint=devices_disjoint)
+        ensemble = Ensemble(with_views(members, config.members), config, devices_disjoint=devices_disjoint)
     except BaseException:
         _release(models)
         raise
+    # Threads of C++ that compute while Python ends abort it, and child processes outlive it.
+    weakref.finalize(ensemble, _close, members, os.getpid())
+    return ensemble
+
+
+def _close(members: list[Member], pid: int) -> None:
+    """In a forked process they are the parent's."""
+    for member in members if os.getpid() == pid else ():
+        member.close()
 
 
 def _ray_loader(config: Config) -> LoadModel | None:

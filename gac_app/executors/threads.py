@@ -83,7 +83,8 @@ class ThreadMember(Member):
         return self._scheduler.is_free_for(sequence)
 
     def free(self, sequence: KVSequence) -> None:
-        self._put(lambda: self._scheduler.free(sequence))
+        if not self._why_closed:  # a stream left open is collected after that, when Python itself is ending
+            self._put(lambda: self._scheduler.free(sequence))
 
     def forget(self, namespace: str) -> None:
         with self._lock:

@@ -375,3 +375,25 @@ def test_a_fork_is_told_at_once_and_a_program_ends() -> None:
         "or start processes by the method 'spawn'"
     )
     assert (done.returncode, done.stdout.splitlines()) == (0, ["0", told, told, "4"]), done.stderr
+
+
+LEFT_OPEN = """
+import gac_app
+answers = gac_app.load(["random:1", "random:2"]).stream("Go on", max_new_tokens=64)
+next(answers)
+"""
+NEVER_CLOSED = """
+import atexit
+atexit.register(lambda: print([member._thread.is_alive() for member in ensemble.members.values()]))  # last
+from gac_app.loading import load_ensemble
+from tests.fakes import config_of
+ensemble = load_ensemble(config_of(["a", "b"]))
+events = ensemble.generate("Go on", ensemble.config.settings)
+next(events)
+"""
+
+
+@pytest.mark.parametrize(("program", "told"), [(LEFT_OPEN, ""), (NEVER_CLOSED, "[False, False]\n")])
+def test_a_program_ends_though_it_closes_nothing(program: str, told: str) -> None:
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", told)
