@@ -111,7 +111,7 @@ def test_who_deletes_all_has_no_study(config: Config, loaded: dict[str, Any], mo
     lab, store = services.lab, services.runs._store
     assert lab
     until(lambda: services.runs.members.are_ready)
-    lab.results.keep(ALICE, StudyResult("eval", "A heading", (), data={"n": 1}), is_own=False)
+    lab.results.ready_to_keep(ALICE, StudyResult("eval", "A heading", (), data={"n": 1}), is_own=False)().result()
     lab.start(ALICE, "eval", "trivia", 20)
     lab.forget(BOB)
     assert lab.running, "it is not theirs"

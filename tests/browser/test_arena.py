@@ -216,6 +216,7 @@ def test_reasons_and_a_comment_are_kept_and_axe_is_silent(serve_arena: Server, o
     page.check(".gac-arena-reasons [name=left][value=clear]", force=True)
     page.check(".gac-arena-reasons [name=right][value=incorrect]", force=True)
     comment.fill("Both <b>odd</b>")
+    comment.blur()
     page.wait_for_selector(".gac-arena-reasons:has-text('Saved.')")
     page.wait_for_selector(".gac-battle-card h3 bdi")
     click(page, ".gac-arena-own summary", then=".gac-arena-own li")

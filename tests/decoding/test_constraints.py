@@ -226,7 +226,7 @@ def test_a_bias_is_added_to_log_probabilities(probs: list[float], bias: dict[int
 
 
 @pytest.mark.parametrize("order", [(1, 2), (2, 1)])
-def test_of_two_ids_that_are_one_token_the_strongest_bias_counts(
+def test_of_two_ids_of_one_token_the_strongest_bias_counts(
     ensemble: Ensemble, order: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(MemberTokenizer, "in_union", lambda _, token_id: 7 if token_id < 3 else None)

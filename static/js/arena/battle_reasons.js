@@ -40,6 +40,7 @@ export class BattleReasons {
     const error = await this.sending;
     if (this.saved !== saved) return;
     if (error) this.saved = "";
+    if (JSON.stringify(this.fields) !== saved) return; // what has been typed since is not saved yet
     this.note.textContent = error ? said(error) : t("keep.saved");
     this.note.classList.toggle("is-error", Boolean(error));
   }
