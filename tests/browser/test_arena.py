@@ -238,8 +238,8 @@ def test_reasons_and_a_comment_are_kept_and_axe_is_silent(serve_arena: Server, o
     press(page, "x", then=".gac-arena-told:has-text('Your choice: Both bad')")
     page.wait_for_selector(".gac-arena-views [value=changes]", state="attached")
     page.click(".gac-arena-reasons summary")
-    page.check(".gac-arena-reasons [name=left][value=clear]", force=True)
     with page.expect_response(lambda reply: "remark_battle" in (reply.request.post_data or "")) as saved:
+        page.check(".gac-arena-reasons [name=left][value=clear]", force=True)
         page.click(".gac-arena [data-act=again]")
     assert "error" not in saved.value.text(), "of the battle that it was chosen for"
 
